@@ -1,0 +1,43 @@
+# All a newcomer, and CI, ever calls: make demo, make test, make check. Each calls `setup` first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test check format lock schemas bench-latency
+
+setup: .venv/.complete
+
+# Rebuilt only when the lock or the project file changes.
+.venv/.complete: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "poolwatch needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing what poolwatch needs into .venv (once; about a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	@$(BIN)/poolwatch demo
+
+test: setup
+	@$(BIN)/python -m pytest
+
+check: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+schemas: setup
+	@$(BIN)/poolwatch schemas write
+
+bench-latency: setup
+	@$(BIN)/python benchmarks/latency.py
+
+# Versions with the hashes of every platform's files, and no index address.
+lock:
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --all-extras --group dev -o requirements.lock pyproject.toml

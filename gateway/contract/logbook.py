@@ -1,0 +1,59 @@
+"""Facts that people or devices enter: closures, maintenance, calibration, corrections …"""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from gateway.contract.readings import BootId, Id, Seq, ShortText, Timestamp
+from gateway.contract.times import parse_timestamp
+
+
+class EntryKind(StrEnum):
+    """What a logbook entry is about."""
+
+    CLOSURE = "closure"
+    REOPENING = "reopening"
+    MAINTENANCE = "maintenance"
+    CALIBRATION = "calibration"
+    LABORATORY_REPORT = "laboratory_report"
+    CORRECTION = "correction"
+    NOTICE_BOARD = "notice_board"
+    ACKNOWLEDGEMENT = "acknowledgement"
+
+
+class LogbookEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One entry. Which of the optional fields a kind needs is checked by the codec.
+
+    `from_` and `until` belong to maintenance, `sensor_id` to calibration, `passed` to a laboratory report,
+    `refers_to` (an id of a verdict, reading or publication) to corrections and acknowledgements, `measured_at` and
+    `quantities` to a notice-board posting: when the posted results were measured.
+    """
+
+    kind: EntryKind
+    at: Timestamp
+    by: ShortText
+    text: Annotated[str, Meta(max_length=2000)] = ""
+    from_: Timestamp | None = msgspec.field(name="from", default=None)
+    until: Timestamp | None = None
+    sensor_id: Id | None = None
+    passed: bool | None = None
+    refers_to: ShortText | None = None
+    measured_at: Timestamp | None = None
+    quantities: Annotated[list[ShortText], Meta(max_length=20)] | None = None
+
+    @property
+    def at_ms(self) -> int:
+        """`at` in milliseconds since the epoch; ContractError if it is no real date."""
+        return parse_timestamp(self.at)
+
+
+class LogbookMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Payload of `pools/{pool_id}/gateways/{gateway_id}/logbook`: the same envelope and the same seq."""
+
+    schema: Annotated[int, Meta(ge=1, le=1)]
+    gateway_id: Id
+    boot_id: BootId
+    seq: Seq
+    entries: Annotated[list[LogbookEntry], Meta(min_length=1, max_length=100)]

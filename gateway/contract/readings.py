@@ -1,0 +1,67 @@
+"""One value at one time, and the message that carries many of them."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from gateway.contract.quantities import Quantity
+from gateway.contract.times import TIMESTAMP_PATTERN, parse_timestamp
+
+ID_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+Id = Annotated[str, Meta(pattern=ID_PATTERN, description="a lower-case name: letters, digits, hyphens")]
+BootId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="new at every gateway start")]
+Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="counts messages within a boot from 0, no holes")]
+Timestamp = Annotated[
+    str, Meta(pattern=TIMESTAMP_PATTERN, description="RFC 3339, UTC, Z, three decimals or none")
+]
+ShortText = Annotated[str, Meta(max_length=200)]
+
+#: The sensor that every pool has without its being registered: tests by hand, of any quantity.
+MANUAL_SENSOR = "manual"
+
+
+class ReadingStatus(StrEnum):
+    """How a reading came about. The first three count as results; their value is never null."""
+
+    NORMAL = "normal"
+    MANUAL = "manual"
+    LABORATORY = "laboratory"
+    MAINTENANCE = "maintenance"
+    CALIBRATION = "calibration"
+    FAULT = "fault"
+    OVER_RANGE = "over_range"
+    NO_COMMUNICATION = "no_communication"
+    STOPPED = "stopped"
+
+
+RESULT_STATUSES = (ReadingStatus.NORMAL, ReadingStatus.MANUAL, ReadingStatus.LABORATORY)
+
+
+class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One value of one sensor at the sensor's own time."""
+
+    sensor_id: Id
+    quantity: Quantity
+    measured_at: Timestamp
+    value: float | None
+    status: ReadingStatus = ReadingStatus.NORMAL
+    by: ShortText | None = None
+    method: ShortText | None = None
+
+    @property
+    def measured_at_ms(self) -> int:
+        """`measured_at` in milliseconds since the epoch; ContractError if it is no real date."""
+        return parse_timestamp(self.measured_at)
+
+
+class ReadingsMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Payload of `pools/{pool_id}/gateways/{gateway_id}/readings`."""
+
+    schema: Annotated[int, Meta(ge=1, le=1)]
+    gateway_id: Id
+    boot_id: BootId
+    seq: Seq
+    readings: Annotated[list[Reading], Meta(min_length=1, max_length=500)]
