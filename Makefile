@@ -7,11 +7,11 @@ BIN := .venv/bin
 setup: .venv/.complete
 
 # Rebuilt only when the lock or the project file changes.
-.venv/.complete: requirements.lock pyproject.toml
+.venv/.complete: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "poolwatch needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing what poolwatch needs into .venv (once; about a minute) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -40,4 +40,6 @@ bench-latency: setup
 # Versions with the hashes of every platform's files, and no index address.
 lock:
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --all-extras --group dev -o requirements.lock pyproject.toml
+	  --all-extras --group build -o requirements.lock pyproject.toml
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --all-extras --group dev -o requirements-dev.lock pyproject.toml

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gateway.contract.readings import BootId, Id, Seq, ShortText, Timestamp
+from gateway.contract.readings import BootId, Id, SchemaNumber, Seq, ShortText, Timestamp
 from gateway.contract.times import parse_timestamp
 
 
@@ -52,7 +52,7 @@ class LogbookEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 class LogbookMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Payload of `pools/{pool_id}/gateways/{gateway_id}/logbook`: the same envelope and the same seq."""
 
-    schema: Annotated[int, Meta(ge=1, le=1)]
+    schema: SchemaNumber
     gateway_id: Id
     boot_id: BootId
     seq: Seq

@@ -17,6 +17,8 @@ Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="counts messages withi
 Timestamp = Annotated[
     str, Meta(pattern=TIMESTAMP_PATTERN, description="RFC 3339, UTC, Z, three decimals or none")
 ]
+#: Version of the contract; another one is refused.
+SchemaNumber = Annotated[int, Meta(ge=1, le=1)]
 ShortText = Annotated[str, Meta(max_length=200)]
 
 #: The sensor that every pool has without its being registered: tests by hand, of any quantity.
@@ -60,7 +62,7 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 class ReadingsMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Payload of `pools/{pool_id}/gateways/{gateway_id}/readings`."""
 
-    schema: Annotated[int, Meta(ge=1, le=1)]
+    schema: SchemaNumber
     gateway_id: Id
     boot_id: BootId
     seq: Seq

@@ -26,7 +26,7 @@ def parse_timestamp(text: str) -> int:
     ContractError
         If the text is not RFC 3339 with `Z` and three decimals or none, or no real date.
     """
-    if not _TIMESTAMP.match(text):
+    if not _TIMESTAMP.fullmatch(text):
         raise ContractError(f"{text!r} is not a time in the form 2026-07-01T08:00:00.000Z")
     try:
         instant = datetime.fromisoformat(text)

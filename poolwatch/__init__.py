@@ -1,0 +1,1 @@
+"""The composition root: reads settings, wires ports to adapters, runs services. Nothing imports it."""

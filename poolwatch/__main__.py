@@ -1,0 +1,3 @@
+from poolwatch.main import main
+
+main()

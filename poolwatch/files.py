@@ -1,0 +1,161 @@
+"""Commands that read or write files: registry, recordings, quarantine, journal, schemas, account."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from gateway.contract.errors import RegistryError
+from gateway.contract.registry_file import parse_registry
+from gateway.contract.times import format_timestamp
+from poolwatch.clock import stop_on_signals, system_clock_ms
+from poolwatch.folder import DataFolder, FolderError
+from poolwatch.options import DEFAULT_DATA_DIR, DataDir, StoreUrl
+
+
+def registry_check(
+    file: Annotated[Path, typer.Argument(help="A pools.toml.", exists=True, dir_okay=False)],
+) -> None:
+    """Explain every mistake of a registry file with its line; exits with 1 if there is one."""
+    try:
+        registry = parse_registry(file.read_text(encoding="utf-8"))
+    except RegistryError as error:
+        for mistake in error.mistakes:
+            typer.echo(f"{file}:{mistake}", err=True)
+        typer.echo(f"{len(error.mistakes)} mistake(s)", err=True)
+        raise typer.Exit(1) from error
+    except UnicodeDecodeError as error:
+        raise FolderError(f"{file} is not UTF-8 text: {error}") from error
+    sensors = sum(len(pool.sensors) for pool in registry.pools.values())
+    typer.echo(
+        f"{file}: {len(registry.venues)} venues, {len(registry.pools)} pools, {sensors} sensors, "
+        f"{len(registry.gateways)} gateways, {len(registry.displays)} displays; no mistake"
+    )
+
+
+def quarantine_list(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    limit: Annotated[int, typer.Option(help="How many of the newest to show.", min=1)] = 50,
+) -> None:
+    """Show what ingest refused, the newest first, each with its reason, and how many there are of each reason."""
+    from ingest.quarantine import count_quarantine, read_quarantine
+
+    journal = DataFolder(data_dir).journal
+    if not journal.exists():
+        raise FolderError(f"no journal at {journal}: name the folder with --data-dir")
+    console = Console()
+    table = Table("received", "gateway", "topic", "item", "reason", "explanation")
+    for entry in read_quarantine(journal, limit=limit):
+        table.add_row(
+            format_timestamp(entry.received_at_ms),
+            entry.gateway_id or "?",
+            entry.topic,
+            "message" if entry.position is None else str(entry.position),
+            entry.code,
+            entry.text,
+        )
+    console.print(table)
+    counts = count_quarantine(journal)
+    console.print(
+        "nothing in quarantine" if not counts else ", ".join(f"{code}: {n}" for code, n in counts.items())
+    )
+
+
+def journal_verify(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Walk the journal's hash chain; exits with 1 at the first message that was changed, added or taken out."""
+    from ingest.journal import verify_journal
+
+    path = DataFolder(data_dir).journal
+    if not path.exists():
+        raise FolderError(f"no journal at {path}: name the folder with --data-dir")
+    result = verify_journal(path)
+    if result.broken_at is not None:
+        typer.echo(f"the chain breaks at message {result.broken_at}: {result.reason}", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{result.messages} messages, the chain holds; head {result.head}")
+
+
+def schemas_write(
+    folder: Annotated[Path, typer.Argument(help="Where to write.", file_okay=False)] = Path(
+        "gateway/contract/schema"
+    ),
+) -> None:
+    """Write the JSON Schemas and the AsyncAPI document of the wire contract."""
+    from gateway.contract.documents import documents
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in documents().items():
+        (folder / name).write_text(content, encoding="utf-8")
+        typer.echo(str(folder / name))
+
+
+def account(data_dir: DataDir = DEFAULT_DATA_DIR, store: StoreUrl = None) -> None:
+    """Say what was sent, stored, judged and published, gateway by gateway; exits with 1 if anything is missing."""
+    from ingest.store.opening import open_store
+    from poolwatch.account import print_account, take_account
+
+    folder = DataFolder(data_dir)
+    if not folder.journal.exists():
+        raise FolderError(f"no journal at {folder.journal}: name the folder with --data-dir")
+    opened = open_store(folder.store_url(store))
+    try:
+        taken = take_account(folder, opened)
+    finally:
+        opened.close()
+    print_account(Console(), taken)
+    raise typer.Exit(1 if taken.holes else 0)
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="A recorded CSV file.", exists=True, dir_okay=False)],
+    map_file: Annotated[
+        Path,
+        typer.Option("--map", help="TOML file that says which column is what.", exists=True, dir_okay=False),
+    ],
+    speed: Annotated[
+        float, typer.Option(help="Recorded seconds per second; 0: as fast as it goes.", min=0)
+    ] = 0,
+    now: Annotated[
+        bool, typer.Option("--now", help="Move the recorded times so that the first row is measured now.")
+    ] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Publish a recording through a gateway's outbox, as if its sensors were measuring."""
+    from gateway.errors import GatewayError
+    from gateway.replay import read_replay_map, replay_file
+
+    folder = DataFolder(data_dir)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        mapping = read_replay_map(map_file)
+        credential = folder.read_credentials().gateways.get(mapping.gateway_id)
+        if credential is None:
+            raise FolderError(
+                f"no [gateways.{mapping.gateway_id}] in {folder.credentials}, which {map_file} names"
+            )
+        with Progress(*columns) as progress:
+            task = progress.add_task("rows", total=None)
+            result = replay_file(
+                file,
+                mapping=mapping,
+                credential=credential,
+                outbox_path=folder.outbox(mapping.gateway_id),
+                speed=speed,
+                shift_to_now=now,
+                clock=system_clock_ms,
+                stop=stop_on_signals(),
+                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+    except GatewayError as error:
+        raise FolderError(str(error)) from error
+    for problem in result.problems[:20]:
+        typer.echo(f"{file}: {problem}", err=True)
+    typer.echo(
+        f"{result.rows} rows, {result.readings} readings published, {result.dropouts} of them as dropouts, "
+        f"{result.empty_cells} empty cells skipped, {len(result.problems)} problem(s); "
+        f"{result.pending} message(s) not yet confirmed"
+    )
+    raise typer.Exit(0 if result.pending == 0 else 3)

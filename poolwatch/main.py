@@ -1,0 +1,56 @@
+"""The command line: one entry point, `poolwatch`, whose help teaches the way of the data."""
+
+import sys
+
+import typer
+
+from poolwatch import desk, files, services
+from poolwatch.demo_command import demo
+from poolwatch.folder import FolderError
+from poolwatch.ports import PortTakenError
+
+_SERVICES = "Services, each one process"
+_POOL = "At the pool"
+_LOOK = "Looking and checking"
+
+app = typer.Typer(
+    name="poolwatch",
+    help=(
+        "Online monitoring of public pool water.\n\n"
+        "Readings go from a gateway at the pool over MQTT to ingest, which keeps every message in its journal and fills the "
+        "store; analytics judges them against the standard and the opening hours; dashboards publishes them.\n\n"
+        "To see all of it at once on this machine: [bold]poolwatch demo[/]"
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command(rich_help_panel="Start here")(demo)
+for service in (services.broker, services.ingest, services.analytics, services.dashboards, services.simulate):
+    app.command(rich_help_panel=_SERVICES)(service)
+app.command("test", rich_help_panel=_POOL)(desk.test)
+for command in (desk.close, desk.reopen):
+    app.command(rich_help_panel=_POOL)(command)
+app.command(rich_help_panel=_POOL)(files.replay)
+app.command(rich_help_panel=_LOOK)(files.account)
+
+
+def _group(name: str, help_text: str) -> typer.Typer:
+    group = typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode="rich")
+    app.add_typer(group, name=name, rich_help_panel=_LOOK)
+    return group
+
+
+_group("registry", "The file that says which pools exist, pools.toml.").command("check")(files.registry_check)
+_group("quarantine", "What ingest refused, and why.").command("list")(files.quarantine_list)
+_group("journal", "Every message as it came, hash-chained.").command("verify")(files.journal_verify)
+_group("schemas", "The published contract as JSON Schema and AsyncAPI.").command("write")(files.schemas_write)
+
+
+def main() -> None:
+    """Run the command line; an error that a user can cause ends with one sentence and code 2."""
+    try:
+        app()
+    except (FolderError, PortTakenError) as error:
+        print(f"poolwatch: {error}", file=sys.stderr)
+        sys.exit(2)

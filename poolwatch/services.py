@@ -1,0 +1,114 @@
+"""The five services, each one process: `poolwatch broker | simulate | ingest | analytics | dashboards`."""
+
+from typing import Annotated
+
+import typer
+
+from poolwatch.clock import stop_on_signals, system_clock_ms
+from poolwatch.folder import DataFolder
+from poolwatch.logs import configure_logs
+from poolwatch.options import DEFAULT_DATA_DIR, DataDir, StoreUrl, Verbose
+
+
+def broker(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    port: Annotated[
+        int, typer.Option(help="Port of the MQTT listener, on loopback.", envvar="POOLWATCH_BROKER_PORT")
+    ] = 1883,
+    verbose: Verbose = False,
+) -> None:
+    """Run the MQTT broker: Mosquitto where it is installed, else the embedded one. Credentials come from the folder."""
+    configure_logs(service="broker", verbose=verbose)
+    from ingest.broker import run_broker, write_broker_files
+
+    folder = DataFolder(data_dir)
+    files = write_broker_files(
+        folder.broker, registry=folder.read_registry(), credentials=folder.read_credentials(), port=port
+    )
+    raise typer.Exit(run_broker(files, stop_on_signals()))
+
+
+def simulate(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    scenario: Annotated[str, typer.Option(help="Name of the scenario: demo, steady or load.")] = "demo",
+    pools: Annotated[int, typer.Option(help="How many pools are simulated.", min=1)] = 12,
+    seed: Annotated[int, typer.Option(help="Same seed, same water.")] = 1,
+    start_ms: Annotated[
+        int | None,
+        typer.Option(help="Start of the scenario in ms since 1970, so that a restart goes on in it."),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Run the simulated gateways of a scenario: water, probes, staff and faults, over the real wire."""
+    configure_logs(service="simulate", verbose=verbose)
+    from simulators.scenarios import build_scenario
+    from simulators.service import run_scenario
+
+    folder = DataFolder(data_dir)
+    begun_ms = system_clock_ms() if start_ms is None else start_ms
+    run_scenario(
+        build_scenario(scenario, pools=pools, seed=seed, start_ms=begun_ms),
+        gateways_dir=folder.gateways,
+        credentials=folder.read_credentials(),
+        clock=system_clock_ms,
+        stop=stop_on_signals(),
+    )
+
+
+def ingest(data_dir: DataDir = DEFAULT_DATA_DIR, store: StoreUrl = None, verbose: Verbose = False) -> None:
+    """Take messages from the broker into the journal, acknowledge, give receipts, and fill the store."""
+    configure_logs(service="ingest", verbose=verbose)
+    from ingest.service import run_ingest
+
+    folder = DataFolder(data_dir)
+    run_ingest(
+        registry_path=folder.registry,
+        credential=folder.read_credentials().services["ingest"],
+        journal_path=folder.journal,
+        store_url=folder.store_url(store),
+        clock=system_clock_ms,
+        stop=stop_on_signals(),
+    )
+
+
+def analytics(data_dir: DataDir = DEFAULT_DATA_DIR, store: StoreUrl = None, verbose: Verbose = False) -> None:
+    """Judge what arrived in the store, and what time alone changes, into verdicts and states of pools."""
+    configure_logs(service="analytics", verbose=verbose)
+    from analytics.service import AnalyticsService
+    from ingest.store.opening import open_store
+
+    folder = DataFolder(data_dir)
+    opened = open_store(folder.store_url(store))
+    try:
+        AnalyticsService(
+            facts=opened, results=opened, registry=folder.read_registry(), clock=system_clock_ms
+        ).run(stop_on_signals())
+    finally:
+        opened.close()
+
+
+def dashboards(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on; loopback unless told otherwise.", envvar="POOLWATCH_HOST"),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of pages and API.", envvar="POOLWATCH_PORT")] = 8080,
+    replica: Annotated[str, typer.Option(help="Name of this replica in the publication log.")] = "public-1",
+    store: StoreUrl = None,
+    verbose: Verbose = False,
+) -> None:
+    """Serve the public pages, screens and API, and keep the publication log."""
+    configure_logs(service="dashboards", verbose=verbose)
+    from dashboards.public.service import run_dashboards
+
+    folder = DataFolder(data_dir)
+    run_dashboards(
+        registry_path=folder.registry,
+        public_dir=folder.public,
+        store_url=folder.store_url(store),
+        replica=replica,
+        host=host,
+        port=port,
+        clock=system_clock_ms,
+    )
