@@ -32,7 +32,7 @@ def _speaker(folder: DataFolder, *, gateway_id: str, pool_id: str) -> Credential
     return credential
 
 
-def test(  # noqa: PT028 - a command named test, not a test
+def test(
     pool_id: PoolId,
     by: By,
     fc: Annotated[float | None, typer.Option("--fc", help="Free chlorine in mg/L.")] = None,

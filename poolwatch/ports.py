@@ -1,8 +1,8 @@
-"""Which TCP port to listen on: the default or the next free one; a port given by hand, or a refusal that names its holder."""
+"""Which TCP port to listen on: the default or the next free one; or the one given by hand, or a refusal."""
 
-import shutil
 import socket
-import subprocess
+
+from ingest.port_holder import holder_of
 
 _LOOPBACK = "127.0.0.1"
 #: How far above a taken default to look for a free port.
@@ -23,20 +23,6 @@ def _is_free(port: int, host: str) -> bool:
         return True
 
 
-def _holder(port: int) -> str:
-    """Who listens on a port, as far as this user may know."""
-    ss = shutil.which("ss")
-    if ss is None:
-        return "another program"
-    listing = subprocess.run(
-        [ss, "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=False
-    ).stdout
-    _, found, rest = listing.partition('users:(("')
-    name, _, rest = rest.partition('"')
-    pid = rest.partition("pid=")[2].partition(",")[0]
-    return f"{name} (process {pid})" if found else "another program"
-
-
 def choose_port(*, given: int | None, default: int, option: str, host: str = _LOOPBACK) -> int:
     """Port to listen on: `given`, else `default` or the first free one above it.
 
@@ -48,7 +34,7 @@ def choose_port(*, given: int | None, default: int, option: str, host: str = _LO
     if given is not None:
         if not _is_free(given, host):
             raise PortTakenError(
-                f"port {given} ({option}) is held by {_holder(given)}: end that, or give another port"
+                f"port {given} ({option}) is held by {holder_of(given)}: end that, or give another port"
             )
         return given
     for port in range(default, default + _SEARCH_SPAN):

@@ -1,4 +1,4 @@
-"""The deployment's `credentials.toml`: user name and password of each gateway and of each service, and where the broker is."""
+"""`credentials.toml`: user name and password of each gateway and of each service, and where the broker is."""
 
 import json
 import tomllib
@@ -54,12 +54,17 @@ def parse_credentials(text: str) -> Credentials:
 
 def render_credentials(credentials: Credentials) -> str:
     """Text of a credentials file, which `parse_credentials` reads back."""
-    # A JSON string is a TOML basic string too, as long as the few characters that only JSON leaves alone are escaped.
     lines = []
     for section, entries in (("gateways", credentials.gateways), ("services", credentials.services)):
         for name, entry in entries.items():
             lines.append(f"[{section}.{json.dumps(name)}]")
-            for key in ("username", "password", "host"):
-                lines.append(f"{key} = {json.dumps(getattr(entry, key)).replace(chr(0x7F), r'\u007f')}")
+            lines += [
+                f"{key} = {_toml_string(getattr(entry, key))}" for key in ("username", "password", "host")
+            ]
             lines += [f"port = {entry.port}", ""]
     return "\n".join(lines)
+
+
+def _toml_string(text: str) -> str:
+    """A JSON string is a TOML basic string too, once the one character that only JSON leaves alone is escaped."""
+    return json.dumps(text).replace("\x7f", "\\u007f")

@@ -22,7 +22,7 @@ Interval = tuple[int, int]
 def _parsed(expression: str, time_zone: str) -> opening_hours.OpeningHours:
     try:
         return opening_hours.OpeningHours(expression, timezone=ZoneInfo(time_zone), country=_COUNTRY)
-    except opening_hours.ParserError as error:
+    except opening_hours.ParserError as error:  # type: ignore[attr-defined] # absent from its stubs
         raise ContractError(_one_line(str(error))) from error
 
 
