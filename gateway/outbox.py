@@ -106,7 +106,11 @@ class Outbox:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(path.with_suffix(".lock"))
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._connection = sqlite3.connect(path, isolation_level=None)
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise OutboxError(f"{path} cannot be opened: {error}") from error
+        try:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.executescript(_SCHEMA)
@@ -114,6 +118,7 @@ class Outbox:
                 "SELECT coalesce(sum(length(payload)), 0) FROM message"
             ).fetchone()
         except sqlite3.Error as error:
+            self._connection.close()
             self._lock.close()
             raise OutboxError(
                 f"{path} cannot be used as an outbox: {error}. Move it away to begin an empty one, and keep it: "
@@ -174,13 +179,14 @@ class Outbox:
             return 0
         wanted = over_bytes + int(self._max_bytes * _DROP_SHARE)
         freed = messages = readings = 0
-        first_ms = last_ms = last_id = 0
+        first_ms: int | None = None
+        last_ms = last_id = 0
         for message_id, size, count, created_at_ms in self._connection.execute(
             "SELECT id, length(payload), readings, created_at_ms FROM message ORDER BY id"
         ):
             if freed >= wanted:
                 break
-            first_ms = first_ms or created_at_ms
+            first_ms = created_at_ms if first_ms is None else first_ms
             last_ms, last_id = created_at_ms, message_id
             freed, messages, readings = freed + size, messages + 1, readings + count
         self._connection.execute("DELETE FROM message WHERE id <= ?", (last_id,))
@@ -197,7 +203,8 @@ class Outbox:
             for first, last in receipt.stored:
                 key = (receipt.boot_id, first, last)
                 (size, count) = self._connection.execute(
-                    "SELECT coalesce(sum(length(payload)), 0), count(*) FROM message WHERE boot_id = ? AND seq BETWEEN ? AND ?",
+                    "SELECT coalesce(sum(length(payload)), 0), count(*) FROM message "
+                    "WHERE boot_id = ? AND seq BETWEEN ? AND ?",
                     key,
                 ).fetchone()
                 self._connection.execute("DELETE FROM message WHERE boot_id = ? AND seq BETWEEN ? AND ?", key)

@@ -69,16 +69,23 @@ class Publisher:
         self._connected = threading.Event()
         self._wake: Callable[[], None] = lambda: None
         self._refusal_told = False
+        self._last_will = b""
+        self._client = self._make_client()
+
+    def _make_client(self) -> mqtt.Client:
         client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=gateway_id, clean_session=True, protocol=mqtt.MQTTv311
+            CallbackAPIVersion.VERSION2,
+            client_id=self._gateway_id,
+            clean_session=True,
+            protocol=mqtt.MQTTv311,
         )
-        client.username_pw_set(credential.username, credential.password)
+        client.username_pw_set(self._credential.username, self._credential.password)
         client.max_inflight_messages_set(0)  # the loop has its own window
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        self._client = client
+        return client
 
     @property
     def connected(self) -> bool:
@@ -88,10 +95,11 @@ class Publisher:
     def start(self, *, last_will: bytes, wake: Callable[[], None]) -> None:
         """Connect in the background; `wake` is called, on another thread, whenever there are events."""
         self._wake = wake
-        self._client.will_set(status_topic(self._gateway_id), last_will, qos=1, retain=True)
+        self._last_will = last_will
         self._connect()
 
     def _connect(self) -> None:
+        self._client.will_set(status_topic(self._gateway_id), self._last_will, qos=1, retain=True)
         stretch = random.uniform(1.0, 1.5)  # noqa: S311 - spreads reconnections, guards nothing
         self._client.reconnect_delay_set(self._backoff.first_s * stretch, self._backoff.most_s * stretch)  # type: ignore[arg-type] # paho waits fractions too
         self._client.connect_async(self._credential.host, self._credential.port, keepalive=_KEEPALIVE_S)
@@ -125,7 +133,8 @@ class Publisher:
         if open_socket is not None:
             with contextlib.suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
-            self._client._sock_close()  # noqa: SLF001 - paho has no public way to die
+        # A new client: the old one closes its sockets as it goes, and forgets its unacknowledged packets.
+        self._client = self._make_client()
         if self._connected.is_set():
             self._connected.clear()
             self._events.put(Disconnected())

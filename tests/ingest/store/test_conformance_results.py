@@ -1,0 +1,221 @@
+"""What every store does with logbook, registry, verdicts, states and publications."""
+
+import numpy as np
+import pytest
+
+from ingest.store.ports import Store, StoreRejectedError
+from ingest.store.records import (
+    STATUS_CODES,
+    Arrival,
+    ArrivalKind,
+    GatewayStatusRow,
+    IngestBatch,
+    LogbookRow,
+    PoolStateRow,
+    PublicationRow,
+    PublishedValue,
+    ReadingRow,
+    RegistryVersionRow,
+    SeriesKey,
+    VerdictRow,
+)
+
+HOUR_MS = 3_600_000
+T0 = 500_000 * HOUR_MS
+
+
+def entry(at_ms: int = T0, *, pool: str = "p1", seq: int = 0, position: int = 0) -> LogbookRow:
+    return LogbookRow(
+        pool, "closure", at_ms, at_ms + 5, "gw-desk", "b1", seq, position, b'{"kind": "closure"}'
+    )
+
+
+def test_logbook_round_trip_repetition_and_arrivals(store: Store) -> None:
+    rows = [entry(T0 + 2, seq=1), entry(T0, seq=0), entry(T0 + HOUR_MS, seq=2), entry(T0, pool="p2", seq=3)]
+    for _ in range(2):
+        store.write(IngestBatch(logbook=rows), stored_at_ms=T0 + 9)
+    assert store.logbook("p1", from_ms=T0, to_ms=T0 + HOUR_MS) == [rows[1], rows[0]]
+    assert store.logbook("p1", from_ms=T0 + 1, to_ms=T0 + HOUR_MS + 1) == [rows[0], rows[2]]
+    assert store.logbook("nowhere", from_ms=0, to_ms=2**60) == []
+    assert sorted(store.arrivals_after(None)[0]) == [
+        Arrival(ArrivalKind.LOGBOOK, "p1", T0, 2, T0 + 9),
+        Arrival(ArrivalKind.LOGBOOK, "p1", T0 + HOUR_MS, 1, T0 + 9),
+        Arrival(ArrivalKind.LOGBOOK, "p2", T0, 1, T0 + 9),
+    ]
+    assert store.counts().logbook_by_gateway == {"gw-desk": 4}
+    assert store.counts().readings == 0
+
+
+def test_the_newest_accepted_registry_is_in_force_also_when_it_comes_back(store: Store) -> None:
+    first, second = RegistryVersionRow("aa", T0, "one"), RegistryVersionRow("bb", T0 + 1, "two")
+    store.write(IngestBatch(registry_versions=[first]), stored_at_ms=T0)
+    store.write(IngestBatch(registry_versions=[first, second]), stored_at_ms=T0 + 1)
+    assert store.registry_text() == "two"
+    store.write(IngestBatch(registry_versions=[first._replace(accepted_at_ms=T0 + 2)]), stored_at_ms=T0 + 2)
+    assert store.registry_text() == "one"
+    assert store.arrivals_after(None)[0] == [
+        Arrival(ArrivalKind.REGISTRY, "", 0, 1, T0 + step) for step in range(3)
+    ]
+
+
+def test_statuses_of_gateways_arrive_nowhere(store: Store) -> None:
+    status = GatewayStatusRow("gw-a", T0, "online", "b1", b"{}")
+    store.write(IngestBatch(statuses=[status, status]), stored_at_ms=T0)
+    assert store.arrivals_after(None)[0] == []
+
+
+def verdict(
+    name: str,
+    revision: int = 1,
+    *,
+    start_ms: int = T0,
+    end_ms: int | None = None,
+    pool: str = "p1",
+    kind: str = "lapse",
+    state: str = "open",
+) -> VerdictRow:
+    return VerdictRow(
+        name, revision, kind, pool, state, start_ms, end_ms, T0 + revision, f"{name} {revision}".encode()
+    )
+
+
+def judge(store: Store, *verdicts: VerdictRow) -> None:
+    store.write_results(verdicts=verdicts, states=[])
+
+
+def test_the_newest_revision_is_current_and_all_are_kept(store: Store) -> None:
+    one, two, three = verdict("v", 1), verdict("v", 2), verdict("v", 3, end_ms=T0 + 9, state="closed")
+    judge(store, one)
+    judge(store, three, two)
+    assert store.verdicts("p1") == [three]
+    assert store.verdict_revisions("v") == [one, two, three]
+    assert store.verdict_revisions("unknown") == []
+
+
+def test_a_revision_is_never_overwritten(store: Store) -> None:
+    judge(store, verdict("v"))
+    judge(store, verdict("v"))
+    assert store.verdict_revisions("v") == [verdict("v")]
+    with pytest.raises(StoreRejectedError, match="revision 1"):
+        judge(store, verdict("w"), verdict("v", state="withdrawn"))
+    assert store.verdicts("p1") == [verdict("v")]
+    assert len(store.verdicts_after(None)[0]) == 1
+
+
+def test_verdicts_overlap_half_open_and_an_open_end_reaches_for_ever(store: Store) -> None:
+    closed = verdict("closed", start_ms=T0, end_ms=T0 + 10, state="closed")
+    begun = verdict("begun", start_ms=T0 + 20)
+    instant = verdict("instant", start_ms=T0 + 5, end_ms=T0 + 5, state="withdrawn", kind="exceedance")
+    judge(store, begun, closed, instant, verdict("foreign", pool="p2"))
+
+    def found(from_ms: int | None, to_ms: int | None, kind: str | None = None) -> list[str]:
+        return [row.verdict_id for row in store.verdicts("p1", from_ms=from_ms, to_ms=to_ms, kind=kind)]
+
+    assert found(None, None) == ["closed", "instant", "begun"]
+    assert found(T0 + 10, T0 + 20) == []
+    assert found(T0 + 9, T0 + 20) == ["closed"]
+    assert found(T0 + 10, T0 + 21) == ["begun"]
+    assert found(2**50, None) == ["begun"]
+    assert found(None, T0) == []
+    assert found(None, T0 + 1) == ["closed"]
+    assert found(T0 + 5, T0 + 6) == ["closed", "instant"]
+    assert found(T0 + 6, T0 + 7) == ["closed"]
+    assert found(None, None, "exceedance") == ["instant"]
+
+
+def test_revisions_follow_a_cursor_in_the_order_of_writing(store: Store) -> None:
+    rows = [verdict("b"), verdict("a"), verdict("b", 2)]
+    judge(store, *rows)
+    first, cursor = store.verdicts_after(None, limit=2)
+    second, cursor = store.verdicts_after(cursor, limit=2)
+    assert (first, second) == (rows[:2], rows[2:])
+    assert store.verdicts_after(cursor) == ([], cursor)
+
+
+def test_states_are_appended_and_the_last_is_the_latest(store: Store) -> None:
+    rows = [PoolStateRow(pool, T0 + n, "in_standard", b"%d" % n) for n, pool in enumerate(["p1", "p2", "p1"])]
+    store.write_results(verdicts=[], states=rows[:2])
+    store.write_results(verdicts=[], states=rows[2:])
+    assert store.pool_states() == {"p1": rows[2], "p2": rows[1]}
+    first, cursor = store.pool_states_after(None, limit=2)
+    second, cursor = store.pool_states_after(cursor)
+    assert first + second == rows
+    assert store.pool_states_after(cursor) == ([], cursor)
+
+
+def test_progress_moves_with_the_results_and_counts_the_judged_readings(store: Store) -> None:
+    for step in range(3):
+        row = ReadingRow("p1", "fc-1", "ph", T0 + step, 7.0, "normal", T0, "gw-a", "b1", step, 0)
+        store.write(IngestBatch(readings=[row]), stored_at_ms=T0)
+        store.write(IngestBatch(logbook=[entry(seq=step)]), stored_at_ms=T0)
+    _, cursor = store.arrivals_after(None, limit=3)  # readings, logbook, readings
+    store.write_results(verdicts=[verdict("v")], states=[], progress=cursor)
+    assert (store.progress(), store.judged_readings()) == (cursor, 2)
+    store.write_results(verdicts=[], states=[])
+    assert store.progress() == cursor
+    _, cursor = store.arrivals_after(cursor)
+    with pytest.raises(StoreRejectedError):
+        store.write_results(verdicts=[verdict("v", state="closed")], states=[], progress=cursor)
+    assert store.judged_readings() == 2
+    store.write_results(verdicts=[], states=[], progress=cursor)
+    assert store.judged_readings() == 3
+
+
+def publication(at_ms: int, *values: PublishedValue, replica: str = "public-1") -> PublicationRow:
+    return PublicationRow("p1", at_ms, f"hash-{len(values)}", replica, "in_standard", values)
+
+
+def test_publications_round_trip_repetition_and_arrivals(store: Store) -> None:
+    fc = PublishedValue("free_chlorine_mg_l", "fc-1", T0 - 2, 0.5, "normal")
+    nothing = PublishedValue("ph", "ph-1", T0 - 9, None, "fault")
+    rows = [
+        publication(T0 + HOUR_MS, fc, nothing),
+        publication(T0, fc),
+        publication(T0, fc, replica="public-2"),
+    ]
+    for stored_at_ms in (T0 + 50, T0 + 60):
+        store.write_publications(rows, stored_at_ms=stored_at_ms)
+    found = store.publications("p1", from_ms=T0, to_ms=T0 + HOUR_MS + 1)
+    chlorine = found[SeriesKey("fc-1", "free_chlorine_mg_l")]
+    assert chlorine.published_at_ms.tolist() == [T0, T0, T0 + HOUR_MS]
+    assert chlorine.measured_at_ms.tolist() == [T0 - 2] * 3
+    assert chlorine.value.tolist() == [0.5] * 3
+    assert chlorine.stored_at_ms.tolist() == [T0 + 50] * 3
+    acidity = found[SeriesKey("ph-1", "ph")]
+    assert np.isnan(acidity.value).tolist() == [True]
+    assert acidity.status.tolist() == [STATUS_CODES["fault"]]
+    assert store.publications("p1", from_ms=T0 + 1, to_ms=T0 + HOUR_MS) == {}
+    assert store.publications("nowhere", from_ms=0, to_ms=2**60) == {}
+    assert sorted(store.arrivals_after(None)[0]) == [
+        Arrival(ArrivalKind.PUBLICATION, "p1", T0, 2, T0 + 50),
+        Arrival(ArrivalKind.PUBLICATION, "p1", T0 + HOUR_MS, 1, T0 + 50),
+    ]
+
+
+def test_the_account_counts_publications_distinct_published_readings_and_standing_verdicts(
+    store: Store,
+) -> None:
+    fc = PublishedValue("free_chlorine_mg_l", "fc-1", T0, 0.5, "normal")
+    null = PublishedValue("ph", "ph-1", T0, None, "fault")
+    store.write_publications(
+        [
+            publication(T0, fc),
+            publication(T0 + 1, fc, null),
+            publication(T0 + 2, fc._replace(measured_at_ms=T0 + 1)),
+        ],
+        stored_at_ms=T0 + 3,
+    )
+    judge(
+        store, verdict("a"), verdict("b"), verdict("c", kind="exceedance"), verdict("b", 2, state="withdrawn")
+    )
+    counts = store.counts()
+    assert (counts.publications, counts.published_readings) == (3, 2)
+    assert counts.verdicts == {"lapse": 1, "exceedance": 1}
+
+
+def test_a_rejected_publication_leaves_nothing_behind(store: Store) -> None:
+    bad = PublishedValue("ph", "ph-1", T0, float("inf"), "normal")
+    with pytest.raises(StoreRejectedError, match="inf"):
+        store.write_publications([publication(T0), publication(T0 + 1, bad)], stored_at_ms=T0)
+    assert store.counts().publications == 0
+    assert store.arrivals_after(None)[0] == []
