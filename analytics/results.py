@@ -159,7 +159,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `rule`: id of the limit end or of the duty in the profile. For an exceedance: `limit`, `tier`, `worst_value`
     (in the quantity's unit), `margin` (how far the worst lies outside), `unverified_since_ms`. For a lapse:
-    `seconds_by_cause` over the overdue time, and `cause`, the largest of them.
+    `seconds_by_cause` over the overdue time once it is closed, and `cause`, the largest of them so far.
+    `first_judged_at_ms`: `judged_at_ms` of revision 1.
     """
 
     verdict_id: str
@@ -188,6 +189,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds_by_cause: dict[str, float] | None = None
     cause: Cause | None = None
     survivor: str | None = None
+    first_judged_at_ms: int = 0
 
 
 def encode(result: Verdict | PoolState) -> bytes:

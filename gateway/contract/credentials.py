@@ -3,23 +3,29 @@
 import json
 import tomllib
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from gateway.contract.errors import ContractError
 
-_ShortText = Annotated[str, Meta(min_length=1, max_length=256)]
+_Text = Annotated[str, Meta(min_length=1, max_length=256)]
+_SECTIONS = ("gateways", "services")
+_RULE = "Each table, [gateways.ID] or [services.NAME], needs username, password, host and port"
 
 
 class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one client shows to the broker."""
 
-    username: _ShortText
-    password: _ShortText
-    host: _ShortText
+    username: _Text
+    password: _Text
+    host: _Text
     port: Annotated[int, Meta(ge=1, le=65535)]
+
+    def __repr__(self) -> str:
+        # Never the password: what is printed ends up in a log.
+        return f"Credential(username={self.username!r}, host={self.host!r}, port={self.port})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,34 +36,43 @@ class Credentials:
     services: dict[str, Credential]
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    gateways: dict[str, Credential] = {}
-    services: dict[str, Credential] = {}
-
-
 def parse_credentials(text: str) -> Credentials:
     """Credentials of a file's text.
 
     Raises
     ------
     ContractError
-        If it is no TOML, or a table lacks `username`, `password`, `host` or `port`.
+        If it is no TOML, or a table lacks `username`, `password`, `host` or `port`. Says which table and what to
+        do, and never shows a password.
     """
     try:
-        parsed = msgspec.convert(tomllib.loads(text), _File)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ContractError(
-            f"credentials: {error}. Each table, [gateways.ID] or [services.NAME], needs username, password, host and port"
-        ) from error
-    return Credentials(parsed.gateways, parsed.services)
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ContractError(f"credentials: no TOML: {error}. {_RULE}") from error
+    for section in sorted(content.keys() - set(_SECTIONS)):
+        raise ContractError(f"credentials: {section!r} is not known. {_RULE}")
+    return Credentials(_section(content, "gateways"), _section(content, "services"))
+
+
+def _section(content: dict[str, Any], section: str) -> dict[str, Credential]:
+    tables = content.get(section, {})
+    if not isinstance(tables, dict):
+        raise ContractError(f"credentials: {section!r} is no table. {_RULE}")
+    credentials = {}
+    for name, table in tables.items():
+        try:
+            credentials[name] = msgspec.convert(table, Credential)
+        except msgspec.ValidationError as error:
+            raise ContractError(f"credentials: [{section}.{name}]: {error}. {_RULE}") from error
+    return credentials
 
 
 def render_credentials(credentials: Credentials) -> str:
     """Text of a credentials file, which `parse_credentials` reads back."""
     lines = []
-    for section, entries in (("gateways", credentials.gateways), ("services", credentials.services)):
+    for section, entries in ((name, getattr(credentials, name)) for name in _SECTIONS):
         for name, entry in entries.items():
-            lines.append(f"[{section}.{json.dumps(name)}]")
+            lines.append(f"[{section}.{_toml_string(name)}]")
             lines += [
                 f"{key} = {_toml_string(getattr(entry, key))}" for key in ("username", "password", "host")
             ]
@@ -67,4 +82,5 @@ def render_credentials(credentials: Credentials) -> str:
 
 def _toml_string(text: str) -> str:
     """A JSON string is a TOML basic string too, once the one character that only JSON leaves alone is escaped."""
-    return json.dumps(text).replace("\x7f", "\\u007f")
+    # Written as they are: JSON's escapes of characters beyond U+FFFF are no TOML.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""Facts that people or devices enter: closures, maintenance, calibration, corrections …"""
+"""Facts that people or devices enter: closures, maintenance, calibration, corrections and more."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -21,6 +21,17 @@ class EntryKind(StrEnum):
     CORRECTION = "correction"
     NOTICE_BOARD = "notice_board"
     ACKNOWLEDGEMENT = "acknowledgement"
+
+
+#: The optional fields, as attributes of `LogbookEntry`, that a kind of entry cannot do without.
+NEEDED_FIELDS: dict[EntryKind, tuple[str, ...]] = {
+    EntryKind.MAINTENANCE: ("from_", "until"),
+    EntryKind.CALIBRATION: ("sensor_id",),
+    EntryKind.LABORATORY_REPORT: ("passed",),
+    EntryKind.CORRECTION: ("refers_to",),
+    EntryKind.ACKNOWLEDGEMENT: ("refers_to",),
+    EntryKind.NOTICE_BOARD: ("measured_at", "quantities"),
+}
 
 
 class LogbookEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

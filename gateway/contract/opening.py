@@ -1,27 +1,50 @@
-"""When a pool is open: its opening hours as instants, half-open, in milliseconds since the epoch."""
+"""When a pool is open: its opening hours as instants, half-open, in milliseconds since the epoch.
 
-from datetime import UTC, datetime, timedelta
+The hours are read off the clock on the pool's wall. In the night in which an hour comes twice, an opening counts
+at its first coming and a closing at its second; a time that is left out counts at the change.
+"""
+
+import re
+from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import opening_hours
 
 from gateway.contract.errors import ContractError
+from gateway.contract.local_time import first_ms, last_ms, time_zone, wall_time
 from gateway.contract.registry import OpeningHours, Pool
 
 #: Of a country's public holidays the library knows the statutory days; longer closures go into the registry.
 _COUNTRY = "CN"
-_LOOK_AHEAD_MS = 400 * 86_400_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+_DAY = timedelta(days=1)
+_DAY_MS = 86_400_000
+_LOOK_AHEAD_MS = 400 * _DAY_MS
+#: Most pools change within this, so that the long look ahead is rarely needed.
+_NEAR_MS = 2 * _DAY_MS
+# No clock's change moves it by more than a day: beyond this a window needs nothing of the wall clock.
+_MARGIN = _DAY
+
+# What the syntax can say and nobody can judge by: each with what to write instead.
+_NOT_JUDGED = (
+    (re.compile(r"sunrise|sunset|dawn|dusk"), "depends on the sun: write clock times"),
+    (re.compile(r"\bSH\b"), "depends on school holidays, which are not known here: write their dates"),
+    (re.compile(r"\d\s*\+"), "has an open end: write when it closes"),
+)
+_COMMENT = re.compile(r'"[^"]*"')
+# A year that has every kind of day: with 29 February and China's holidays.
+_SAMPLE = (datetime(2028, 1, 1), datetime(2029, 1, 1))  # noqa: DTZ001 - the wall clock has no zone
+
+#: From 1900 to 9000: outside of it no pool is open, and the calendar's ends are far away.
+_FIRST_MS, _LAST_MS = -2_208_988_800_000, 221_845_392_000_000
 
 Interval = tuple[int, int]
 
 
 @lru_cache(maxsize=4096)
-def _parsed(expression: str, time_zone: str) -> opening_hours.OpeningHours:
+def _parsed(expression: str) -> opening_hours.OpeningHours:
     try:
-        return opening_hours.OpeningHours(expression, timezone=ZoneInfo(time_zone), country=_COUNTRY)
+        return opening_hours.OpeningHours(expression, country=_COUNTRY)
     except opening_hours.ParserError as error:  # type: ignore[attr-defined] # absent from its stubs
         raise ContractError(_one_line(str(error))) from error
 
@@ -34,30 +57,36 @@ def _one_line(text: str) -> str:
     return f"cannot be read from character {column} on: {expected}"
 
 
-def check_expression(expression: str, *, time_zone: str) -> None:
-    """Raise ContractError, with the position, if an expression is not of the OpenStreetMap syntax."""
-    _parsed(expression, time_zone)
+def check_expression(expression: str) -> None:
+    """See that a pool can be judged by an expression.
+
+    Raises
+    ------
+    ContractError
+        If it is not of the OpenStreetMap syntax, with the position, or leaves open when the pool is open.
+    """
+    if not expression.strip():
+        raise ContractError("is empty; write `24/7`, or `off` for never")
+    parsed = _parsed(expression)
+    if parsed.warnings:
+        raise ContractError("; ".join(parsed.warnings))
+    plain = _COMMENT.sub("", expression)
+    for pattern, reason in _NOT_JUDGED:
+        if pattern.search(plain):
+            raise ContractError(reason)
+    if any(state == opening_hours.State.UNKNOWN for _, _, state, _ in parsed.intervals(*_SAMPLE)):
+        raise ContractError("leaves times unknown: say open or closed (`off`)")
 
 
-def _to_local(instant_ms: int, zone: ZoneInfo) -> datetime:
-    return (_EPOCH + instant_ms * _MILLISECOND).astimezone(zone)
-
-
-def _to_ms(moment: datetime) -> int:
-    return (moment.astimezone(UTC) - _EPOCH) // _MILLISECOND
-
-
-def _expression_intervals(hours: OpeningHours, pool: Pool, from_ms: int, to_ms: int) -> list[Interval]:
-    zone = ZoneInfo(pool.time_zone)
-    parsed = _parsed(hours.expression, pool.time_zone)
+def _expression_intervals(expression: str, zone: ZoneInfo, from_ms: int, to_ms: int) -> list[Interval]:
     intervals = []
-    # The library works in whole minutes: begin on one, and cut afterwards.
-    start = _to_local(from_ms - from_ms % 60_000, zone)
-    end = _to_local(to_ms + 60_000, zone)
-    for begins, ends, state, _ in parsed.intervals(start, end):
+    # The library works in whole minutes of the wall clock: begin and end wide of the window, and cut afterwards.
+    start = wall_time(from_ms, zone).replace(second=0, microsecond=0) - _MARGIN
+    end = wall_time(to_ms, zone).replace(second=0, microsecond=0) + _MARGIN
+    for begins, ends, state, _ in _parsed(expression).intervals(start, end):
         if state == opening_hours.State.OPEN:
-            low = max(_to_ms(begins), from_ms)
-            high = to_ms if ends is None else min(_to_ms(ends), to_ms)
+            low = max(first_ms(begins, zone), from_ms)
+            high = min(last_ms(ends, zone), to_ms)
             if low < high:
                 intervals.append((low, high))
     return intervals
@@ -75,18 +104,27 @@ def merge(intervals: list[Interval]) -> list[Interval]:
 
 
 def open_intervals(pool: Pool, *, from_ms: int, to_ms: int) -> list[Interval]:
-    """Open time of a pool within [from_ms, to_ms): sorted, merged, half-open. [ms]
+    """Open time of a pool within [from_ms, to_ms): sorted, merged, half-open.
 
-    Each expression of the pool holds from its `from_ms` until the next one's. Public holidays (`PH`) are China's.
+    In milliseconds. Each expression of the pool holds from its `from_ms` until the next one's; before the first
+    one's the pool is closed. Public holidays (`PH`) are China's.
     """
+    zone = time_zone(pool.time_zone)
+    from_ms, to_ms = max(from_ms, _FIRST_MS), min(to_ms, _LAST_MS)
     found: list[Interval] = []
     for index, hours in enumerate(pool.opening):
-        begins = from_ms if hours.from_ms is None else max(from_ms, hours.from_ms)
-        follower = pool.opening[index + 1].from_ms if index + 1 < len(pool.opening) else None
-        ends = to_ms if follower is None else min(to_ms, follower)
+        begins, ends = _in_force(pool.opening, index, hours, from_ms, to_ms)
         if begins < ends:
-            found += _expression_intervals(hours, pool, begins, ends)
+            found += _expression_intervals(hours.expression, zone, begins, ends)
     return merge(found)
+
+
+def _in_force(
+    opening: tuple[OpeningHours, ...], index: int, hours: OpeningHours, from_ms: int, to_ms: int
+) -> Interval:
+    begins = from_ms if hours.from_ms is None else max(from_ms, hours.from_ms)
+    follower = opening[index + 1].from_ms if index + 1 < len(opening) else None
+    return begins, to_ms if follower is None else min(to_ms, follower)
 
 
 def is_open(pool: Pool, *, at_ms: int) -> bool:
@@ -96,13 +134,11 @@ def is_open(pool: Pool, *, at_ms: int) -> bool:
 
 def next_change_ms(pool: Pool, *, at_ms: int) -> int | None:
     """The next instant after `at_ms` at which the pool opens or closes; None if none within 400 days."""
-    span_ms = 2 * 86_400_000
-    while True:
-        to_ms = at_ms + min(span_ms, _LOOK_AHEAD_MS)
-        intervals = open_intervals(pool, from_ms=at_ms, to_ms=to_ms)
-        edges = [edge for interval in intervals for edge in interval if at_ms < edge < to_ms]
-        if edges:
-            return edges[0]
-        if span_ms >= _LOOK_AHEAD_MS:
-            return None
-        span_ms *= 8
+    for span_ms in (_NEAR_MS, _LOOK_AHEAD_MS):
+        to_ms = at_ms + span_ms
+        # One millisecond wide of the end: an edge there is made by the cut.
+        for interval in open_intervals(pool, from_ms=at_ms, to_ms=to_ms + 1):
+            for edge in interval:
+                if at_ms < edge <= to_ms:
+                    return edge
+    return None

@@ -1,5 +1,6 @@
 """One value at one time, and the message that carries many of them."""
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,10 +10,15 @@ from msgspec import Meta
 from gateway.contract.quantities import Quantity
 from gateway.contract.times import TIMESTAMP_PATTERN, parse_timestamp
 
-ID_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+# `$` alone would let a newline at the end through.
+ID_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$(?!\n)"
+ID_RULE = "an id has lower-case letters, digits and hyphens, at most 63, no hyphen first"
+_ID = re.compile(ID_PATTERN)
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="a lower-case name: letters, digits, hyphens")]
-BootId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="new at every gateway start")]
+BootId = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)", description="new at every gateway start")
+]
 Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="counts messages within a boot from 0, no holes")]
 Timestamp = Annotated[
     str, Meta(pattern=TIMESTAMP_PATTERN, description="RFC 3339, UTC, Z, three decimals or none")
@@ -40,6 +46,11 @@ class ReadingStatus(StrEnum):
 
 
 RESULT_STATUSES = (ReadingStatus.NORMAL, ReadingStatus.MANUAL, ReadingStatus.LABORATORY)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id: of a pool, a sensor, a gateway."""
+    return _ID.match(text) is not None
 
 
 class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -1,0 +1,259 @@
+"""The shell of analytics: what changed, or what time alone changes → load → judge → write."""
+
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from analytics.bench import Outcome, PoolBench
+from analytics.errors import ProfileError
+from analytics.profile import load_profile
+from analytics.results import Verdict, encode
+from analytics.spans import FAR_MS
+from gateway.contract.errors import RegistryError
+from gateway.contract.registry import Registry
+from gateway.contract.registry_file import parse_registry
+from gateway.contract.times import Clock
+from ingest.store.ports import FactReader, ResultStore, StoreError
+from ingest.store.records import Arrival, ArrivalKind, PoolStateRow, VerdictRow
+
+_log = structlog.get_logger()
+
+#: How often the store is asked for arrivals, and how often each pool's state is written in any case.
+_POLL_S = 0.1
+_STATE_EVERY_MS = 60_000
+_AFTER_FAILURE_MS = 5_000
+#: A judging that took long (years of late readings) is repeated only after this many times as long.
+_REST_FACTOR = 4
+_REST_FROM_S = 0.05
+_ARRIVALS_AT_ONCE = 10_000
+
+
+@dataclass(slots=True)
+class _Place:
+    """A pool's bench and when it is due; `bench` is None until its facts could be read."""
+
+    pool_id: str
+    bench: PoolBench | None = None
+    touched: bool = True
+    written_ms: int | None = None
+    not_before_ms: int = 0
+    missed_from_ms: int = FAR_MS
+
+    def due_ms(self, now_ms: int) -> int:
+        """When it is to be judged next."""
+        due_ms = now_ms
+        if self.bench is not None and not self.touched and self.written_ms is not None:
+            due_ms = self.written_ms + _STATE_EVERY_MS
+            if self.bench.next_change_ms is not None:
+                due_ms = min(due_ms, self.bench.next_change_ms)
+        return max(due_ms, self.not_before_ms)
+
+
+class AnalyticsService:
+    """Judges the pools of a registry. One writer per pool: run it once per store.
+
+    Parameters
+    ----------
+    facts, results : FactReader, ResultStore
+        The store's two sides.
+    registry : Registry
+        In force until the store has an accepted one.
+    clock : Clock
+        () -> milliseconds since the epoch.
+    new_id : callable
+        Gives a new opaque id for a verdict.
+    """
+
+    def __init__(
+        self,
+        *,
+        facts: FactReader,
+        results: ResultStore,
+        registry: Registry,
+        clock: Clock,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._facts = facts
+        self._results = results
+        self._clock = clock
+        self._new_id = new_id
+        self._registry = registry
+        self._places: dict[str, _Place] = {pool_id: _Place(pool_id) for pool_id in registry.pools}
+        self._cursor: str | None = None
+        self._started = False
+        self._states: dict[str, int] | None = None
+        self.judged = 0
+        self.failures = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Judge until `stop` is set. A store that is away is tried again for ever."""
+        while not stop.is_set():
+            try:
+                wait_s = self.step(self._clock())
+            except StoreError as error:
+                self.failures += 1
+                _log.warning("store does not answer; trying again", error=str(error), failures=self.failures)
+                wait_s = 1.0
+            stop.wait(max(wait_s, 0.001))
+
+    def step(self, now_ms: int) -> float:
+        """Take in what arrived, judge the pools that are due, write; returns seconds until it is worth to call again.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be read or written; nothing is lost, the next call goes on from the same place.
+        """
+        self._start()
+        arrivals, cursor = self._facts.arrivals_after(self._cursor, limit=_ARRIVALS_AT_ONCE)
+        self._distribute(arrivals, now_ms)
+        outcomes = [
+            (place, outcome)
+            for place in self._places.values()
+            if place.due_ms(now_ms) <= now_ms and (outcome := self._judge(place, now_ms)) is not None
+        ]
+        self._write(outcomes, cursor=cursor, now_ms=now_ms)
+        if len(arrivals) == _ARRIVALS_AT_ONCE:
+            return 0.0
+        next_ms = min((place.due_ms(now_ms) for place in self._places.values()), default=now_ms + 60_000)
+        return min(_POLL_S, max(next_ms - now_ms, 1) / 1000)
+
+    def _start(self) -> None:
+        if self._started:
+            return
+        self._cursor = self._results.progress()
+        self._reload_registry()
+        self._started = True
+
+    def _reload_registry(self) -> None:
+        """Take the newest accepted registry of the store; a faulty one is refused, the old one stays in force."""
+        text = self._facts.registry_text()
+        if text is None:
+            return
+        try:
+            registry = parse_registry(text)
+        except RegistryError as error:
+            self.failures += 1
+            _log.error("registry of the store cannot be used; the old one stays in force", error=str(error))
+            return
+        old, self._registry = self._registry, registry
+        for pool_id, pool in registry.pools.items():
+            same = (
+                old.pools.get(pool_id) == pool
+                and old.venues.get(pool.venue_id) == registry.venues[pool.venue_id]
+            )
+            if not same or pool_id not in self._places:
+                self._places[pool_id] = _Place(pool_id)
+        for pool_id in self._places.keys() - registry.pools.keys():
+            del self._places[pool_id]
+
+    def _distribute(self, arrivals: list[Arrival], now_ms: int) -> None:
+        by_pool: dict[str, list[Arrival]] = defaultdict(list)
+        for arrival in arrivals:
+            if arrival.kind is ArrivalKind.REGISTRY:
+                self._reload_registry()
+            else:
+                by_pool[arrival.pool_id].append(arrival)
+        for pool_id, of_pool in by_pool.items():
+            place = self._places.get(pool_id)
+            if place is None:
+                continue
+            place.touched = True
+            place.missed_from_ms = min([place.missed_from_ms, *(arrival.hour_ms for arrival in of_pool)])
+            try:
+                bench = place.bench
+                if bench is None:
+                    bench = self._open_bench(place)
+                bench.arrived(of_pool)
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the service's loop: one pool's failure stops no other
+                self._failed(place, error, now_ms)
+
+    def _open_bench(self, place: _Place) -> PoolBench:
+        pool = self._registry.pools[place.pool_id]
+        if self._states is None:
+            self._states = {pool_id: row.at_ms for pool_id, row in self._results.pool_states().items()}
+        place.bench = PoolBench(
+            pool=pool,
+            venue=self._registry.venue_of(pool),
+            profile=load_profile(pool.profile),
+            facts=self._facts,
+            results=self._results,
+            last_state_ms=self._states.get(place.pool_id),
+            changed_from_ms=place.missed_from_ms,
+            new_id=self._new_id,
+        )
+        return place.bench
+
+    def _judge(self, place: _Place, now_ms: int) -> Outcome | None:
+        began_s = time.monotonic()
+        try:
+            bench = self._open_bench(place) if place.bench is None else place.bench
+            outcome = bench.judge(now_ms)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the service's loop: one pool's failure stops no other
+            self._failed(place, error, now_ms)
+            return None
+        took_s = time.monotonic() - began_s
+        place.not_before_ms = now_ms + round(took_s * _REST_FACTOR * 1000) if took_s > _REST_FROM_S else 0
+        self.judged += 1
+        return outcome
+
+    def _failed(self, place: _Place, error: Exception, now_ms: int) -> None:
+        """Count, log, and begin again with this pool from the store after a while; `missed_from_ms` says from when."""
+        self.failures += 1
+        place.bench = None
+        place.not_before_ms = now_ms + _AFTER_FAILURE_MS
+        known = isinstance(error, ProfileError)
+        _log.error(
+            "a pool could not be judged; trying again",
+            pool_id=place.pool_id,
+            error=str(error),
+            failures=self.failures,
+            exc_info=None if known else error,
+        )
+
+    def _write(self, outcomes: list[tuple[_Place, Outcome]], *, cursor: str, now_ms: int) -> None:
+        """Write everything in one step, and only then go on from it."""
+        verdicts = [_row(verdict) for _, outcome in outcomes for verdict in outcome.revisions]
+        states = [
+            PoolStateRow(place.pool_id, now_ms, outcome.state.state, encode(outcome.state))
+            for place, outcome in outcomes
+            if outcome.state_changed
+            or place.written_ms is None
+            or now_ms >= place.written_ms + _STATE_EVERY_MS
+        ]
+        if verdicts or states or cursor != self._cursor:
+            self._results.write_results(verdicts=verdicts, states=states, progress=cursor)
+        self._cursor = cursor
+        written = {row.pool_id for row in states}
+        for place, outcome in outcomes:
+            place.touched = False
+            place.missed_from_ms = FAR_MS
+            if self._states is not None:
+                self._states[place.pool_id] = now_ms
+            if place.pool_id in written:
+                place.written_ms = now_ms
+            if place.bench is not None:
+                place.bench.accept(outcome, now_ms)
+
+
+def _row(verdict: Verdict) -> VerdictRow:
+    return VerdictRow(
+        verdict_id=verdict.verdict_id,
+        revision=verdict.revision,
+        kind=verdict.kind,
+        pool_id=verdict.pool_id,
+        state=verdict.state,
+        start_ms=verdict.start_ms,
+        end_ms=verdict.end_ms,
+        judged_at_ms=verdict.judged_at_ms,
+        body=encode(verdict),
+    )

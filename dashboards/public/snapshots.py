@@ -1,0 +1,283 @@
+"""A pool's state as the public sees it: one JSON object, hashed over its facts. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from analytics.results import DutyStanding, PoolCondition, PoolState, ReasonCode, ShownValue, ValueState
+from dashboards.public.words import reason_words
+from gateway.contract.quantities import SPECS, Quantity
+from gateway.contract.registry import Pool, Registry
+from gateway.contract.times import format_timestamp, parse_timestamp
+from ingest.store.records import PublicationRow, PublishedValue
+
+Snapshot = dict[str, Any]
+
+#: Not part of what is hashed: when it was said, not what.
+_UNHASHED = ("published_at", "hash")
+#: Most digits after the point that a number is given to keep it from contradicting its verdict.
+_MOST_DIGITS = 6
+#: The worst first; the list of all pools has this order.
+STATE_ORDER = (
+    PoolCondition.OUT_OF_STANDARD,
+    PoolCondition.OVERDUE,
+    PoolCondition.SUSPECT,
+    PoolCondition.IN_STANDARD,
+    PoolCondition.MAINTENANCE,
+    PoolCondition.CLOSED,
+    PoolCondition.NOT_CONNECTED,
+)
+_RANK = {state.value: rank for rank, state in enumerate(STATE_ORDER)}
+_VALUE_RANK = {
+    state.value: rank
+    for rank, state in enumerate(
+        (
+            ValueState.OUT_OF_STANDARD,
+            ValueState.UNVERIFIED,
+            ValueState.RETEST_DUE,
+            ValueState.OVERDUE,
+            ValueState.SUSPECT,
+            ValueState.ADVICE,
+            ValueState.IN_STANDARD,
+        )
+    )
+}
+_STATUS_OF_KIND = {"online": "normal", "manual": "manual", "laboratory": "laboratory"}
+
+
+def _time(instant_ms: int | None) -> str | None:
+    return None if instant_ms is None else format_timestamp(instant_ms)
+
+
+def _value(shown: ShownValue) -> dict[str, Any]:
+    words = reason_words(shown.reason)
+    return {
+        "quantity": shown.quantity,
+        "sensor_id": shown.sensor_id,
+        "place": shown.place,
+        "kind": shown.kind,
+        "value": shown.value,
+        "unit": shown.unit,
+        "limit": list(shown.limit),
+        "binding": shown.binding,
+        "clause": shown.clause,
+        "state": shown.state.value,
+        "measured_at": _time(shown.measured_at_ms),
+        "valid_until": _time(shown.valid_until_ms),
+        "reason": None
+        if shown.reason is None or words is None
+        else {
+            "code": shown.reason.code.value,
+            "since": _time(shown.reason.since_ms),
+            "zh": words.zh,
+            "en": words.en,
+        },
+    }
+
+
+def build_snapshot(state: PoolState, *, pool: Pool, registry: Registry, published_at_ms: int) -> Snapshot:
+    """Snapshot of a pool, with its hash.
+
+    Numbers past their `valid_until` at `published_at_ms` are withheld already here.
+    """
+    venue = registry.venue_of(pool)
+    words = reason_words(state.reason)
+    snapshot: Snapshot = {
+        "pool_id": pool.pool_id,
+        "name_zh": f"{venue.name_zh} · {pool.name_zh}",
+        "name_en": f"{venue.name_en} · {pool.name_en}",
+        "district": venue.district,
+        "state": state.state.value,
+        "reason": None
+        if state.reason is None or words is None
+        else {
+            "code": state.reason.code.value,
+            "since": _time(state.reason.since_ms),
+            "zh": words.zh,
+            "en": words.en,
+        },
+        "open": state.open,
+        "opens_at": _time(state.opens_at_ms),
+        "closes_at": _time(state.closes_at_ms),
+        "opening_hours": pool.opening[-1].expression,
+        "time_zone": pool.time_zone,
+        "grade": None
+        if venue.grade is None
+        else {
+            "grade": venue.grade.grade,
+            "issuer": venue.grade.issuer,
+            "issued_on": venue.grade.issued_on.isoformat(),
+        },
+        "profile": state.profile,
+        "notice": state.profile_notice,
+        "values": [_value(shown) for shown in state.values],
+        "duties": [
+            {
+                "duty": duty.duty,
+                "quantity": duty.quantity,
+                "standing": duty.standing.value,
+                "clause": duty.clause,
+                "deadline": _time(duty.deadline_ms) if duty.standing is not DutyStanding.NOT_DUE else None,
+            }
+            for duty in state.duties
+        ],
+    }
+    return withhold_expired(_sealed(snapshot, published_at_ms), now_ms=published_at_ms)
+
+
+def unknown_snapshot(*, pool: Pool, registry: Registry, published_at_ms: int, notice: bool) -> Snapshot:
+    """Snapshot of a registered pool of which analytics has not said anything yet."""
+    state = PoolState(
+        pool_id=pool.pool_id,
+        venue_id=pool.venue_id,
+        district=registry.venue_of(pool).district,
+        at_ms=published_at_ms,
+        state=PoolCondition.NOT_CONNECTED,
+        reason=None,
+        expected=False,
+        open=False,
+        opens_at_ms=None,
+        closes_at_ms=None,
+        values=[],
+        duties=[],
+        open_verdicts=[],
+        profile=pool.profile,
+        profile_notice=notice,
+    )
+    return build_snapshot(state, pool=pool, registry=registry, published_at_ms=published_at_ms)
+
+
+def _sealed(snapshot: Snapshot, published_at_ms: int) -> Snapshot:
+    facts = {key: part for key, part in snapshot.items() if key not in _UNHASHED}
+    canonical = msgspec.json.encode(facts, order="sorted")
+    return {
+        **facts,
+        "published_at": format_timestamp(published_at_ms),
+        "hash": hashlib.sha256(canonical).hexdigest(),
+    }
+
+
+def expires_at_ms(snapshot: Snapshot) -> int | None:
+    """When the first number of a snapshot may no longer be shown; None if it shows none with a deadline."""
+    deadlines = [
+        parse_timestamp(value["valid_until"])
+        for value in snapshot["values"]
+        if value["value"] is not None and value["valid_until"] is not None
+    ]
+    return min(deadlines, default=None)
+
+
+def withhold_expired(snapshot: Snapshot, *, now_ms: int) -> Snapshot:
+    """The same snapshot without the numbers whose deadline has passed; itself if there is none.
+
+    A number nobody vouches for any more is taken away even when no word comes from analytics.
+    """
+    expires = expires_at_ms(snapshot)
+    if expires is None or now_ms < expires:
+        return snapshot
+    values = []
+    for value in snapshot["values"]:
+        deadline = value["valid_until"]
+        if value["value"] is not None and deadline is not None and parse_timestamp(deadline) <= now_ms:
+            reason = _overdue_reason(value["quantity"], deadline)
+            values.append({**value, "value": None, "state": ValueState.OVERDUE.value, "reason": reason})
+        else:
+            values.append(value)
+    changed: Snapshot = {**snapshot, "values": values}
+    if snapshot["state"] == PoolCondition.IN_STANDARD:
+        worst = next(value for value in values if value["state"] == ValueState.OVERDUE)
+        changed |= {"state": PoolCondition.OVERDUE.value, "reason": worst["reason"]}
+    return _sealed(changed, now_ms)
+
+
+def _overdue_reason(quantity: str, since: str) -> dict[str, Any]:
+    from analytics.results import Reason
+
+    words = reason_words(Reason(ReasonCode.NO_RESULT_IN_TIME, quantity=quantity))
+    assert words is not None  # noqa: S101 - a reason was given
+    return {"code": ReasonCode.NO_RESULT_IN_TIME.value, "since": since, "zh": words.zh, "en": words.en}
+
+
+def worst_value(snapshot: Snapshot) -> dict[str, Any] | None:
+    """The value that stands for a pool in the list: the worst, and among equals the first in order of display."""
+    return min(snapshot["values"], key=lambda value: _VALUE_RANK[value["state"]], default=None)
+
+
+def list_entry(snapshot: Snapshot) -> dict[str, Any]:
+    """The short form of a pool in the list of all."""
+    worst = worst_value(snapshot)
+    return {
+        "pool_id": snapshot["pool_id"],
+        "name": snapshot["name_zh"],
+        "district": snapshot["district"],
+        "state": snapshot["state"],
+        "worst": None
+        if worst is None
+        else {"quantity": worst["quantity"], "value": worst["value"], "state": worst["state"]},
+        "measured_at": None if worst is None else worst["measured_at"],
+        "published_at": snapshot["published_at"],
+    }
+
+
+def worst_first(snapshots: Mapping[str, Snapshot]) -> list[Snapshot]:
+    """Snapshots by state, the worst first, then by district and name."""
+    return sorted(
+        snapshots.values(),
+        key=lambda one: (_RANK[one["state"]], one["district"], one["name_zh"], one["pool_id"]),
+    )
+
+
+def publication_row(snapshot: Snapshot, *, replica: str) -> PublicationRow:
+    """What the publication log keeps of a snapshot: every value with the time of its measurement."""
+    return PublicationRow(
+        pool_id=snapshot["pool_id"],
+        published_at_ms=parse_timestamp(snapshot["published_at"]),
+        content_hash=snapshot["hash"],
+        replica=replica,
+        state=snapshot["state"],
+        values=tuple(
+            PublishedValue(
+                quantity=value["quantity"],
+                sensor_id=value["sensor_id"],
+                measured_at_ms=parse_timestamp(value["measured_at"]),
+                value=value["value"],
+                status=_STATUS_OF_KIND[value["kind"]],
+            )
+            for value in snapshot["values"]
+            if value["measured_at"] is not None
+        ),
+    )
+
+
+def shown_number(
+    value: float, quantity: str, limit: tuple[float | None, float | None] | list[float | None]
+) -> str:
+    """A number with its quantity's digits, and with more where rounding would move it across a limit."""
+    digits = SPECS[Quantity(quantity)].digits
+    low, high = limit
+    while digits < _MOST_DIGITS:
+        rounded = round(value, digits)
+        if not any(end is not None and _side(rounded, end) != _side(value, end) for end in (low, high)):
+            break
+        digits += 1
+    return f"{value:.{digits}f}"
+
+
+def _side(value: float, end: float) -> int:
+    return (value > end) - (value < end)
+
+
+def limit_text(limit: tuple[float | None, float | None] | list[float | None]) -> str:
+    """A limit as text: ``0.3–1.0``, ``≤ 1``, ``≥ 650``; empty for none."""
+    low, high = limit
+    if low is not None and high is not None:
+        return (
+            f"{low:.10g}–{high:.10g}"
+            if not (low == int(low) and high == int(high))
+            else f"{low:.0f}–{high:.0f}"
+        )
+    if high is not None:
+        return f"≤ {high:g}"
+    return "" if low is None else f"≥ {low:g}"

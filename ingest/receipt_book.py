@@ -1,0 +1,61 @@
+"""Which receipts are due: at most one for each gateway and second, with the seqs as ranges. Pure."""
+
+from collections.abc import Sequence
+
+from gateway.contract.receipts import Receipt
+
+#: The contract's shortest time between two receipts for one gateway.
+INTERVAL_S = 1.0
+#: The contract's most ranges of one receipt.
+_MAX_RANGES = 1000
+
+
+def merge_ranges(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sorted union of ranges of whole numbers, ends included; neighbours become one."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+class ReceiptBook:
+    """Seqs that are in the journal and not yet receipted, by gateway and boot. Times: a monotonic clock's seconds."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, dict[str, list[tuple[int, int]]]] = {}
+        self._last_s: dict[str, float] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits for a receipt."""
+        return not self._pending
+
+    def add(self, *, gateway_id: str, boot_id: str, seq: int) -> None:
+        """Note a message that the journal holds."""
+        ranges = self._pending.setdefault(gateway_id, {}).setdefault(boot_id, [])
+        if ranges and ranges[-1][1] + 1 == seq:
+            ranges[-1] = (ranges[-1][0], seq)
+        else:
+            ranges.append((seq, seq))
+
+    def due(self, now_s: float) -> list[tuple[str, Receipt]]:
+        """Receipts that may go out now, one for each gateway that may have one; the oldest boot first."""
+        receipts = []
+        for gateway_id, boots in self._pending.items():
+            if now_s - self._last_s.get(gateway_id, -INTERVAL_S) >= INTERVAL_S:
+                boot_id, ranges = next(iter(boots.items()))
+                receipts.append((gateway_id, Receipt(boot_id, merge_ranges(ranges)[:_MAX_RANGES])))
+        return receipts
+
+    def sent(self, gateway_id: str, receipt: Receipt, now_s: float) -> None:
+        """Note that a receipt which was due has gone out."""
+        self._last_s[gateway_id] = now_s
+        boots = self._pending[gateway_id]
+        rest = merge_ranges(boots.pop(receipt.boot_id))[len(receipt.stored) :]
+        if rest:
+            boots[receipt.boot_id] = rest
+        if not boots:
+            del self._pending[gateway_id]
