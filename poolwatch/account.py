@@ -137,7 +137,7 @@ def _line(
 def print_account(console: Console, account: Account) -> None:
     """Print the account as a table, and in one sentence whether it is whole."""
     table = Table(title="Account, in readings", title_justify="left")
-    table.add_column("gateway")
+    table.add_column("gateway", no_wrap=True)
     for name in ("sent", "stored", "quarantined", "in flight", "given up", "messages", "came again"):
         table.add_column(name, justify="right")
     for line in account.lines:

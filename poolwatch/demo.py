@@ -13,6 +13,7 @@ from rich.console import Console
 
 from analytics.results import Verdict, VerdictKind, VerdictState, decode_verdict
 from gateway.contract.credentials import Credential, Credentials, render_credentials
+from gateway.contract.readings import MANUAL_SENSOR
 from gateway.contract.registry import Registry
 from ingest.store.opening import open_store
 from ingest.store.ports import Store, StoreUnavailableError
@@ -60,7 +61,7 @@ class _Narrator:
 
     def say(self, text: str) -> None:
         elapsed_s = (system_clock_ms() - self.start_ms) / 1000
-        self.console.print(f"[dim]{elapsed_s:6.1f} s[/]  {text}", highlight=False)
+        self.console.print(f"[dim]{elapsed_s:6.1f} s[/]  {text}", highlight=False, soft_wrap=True)
 
     def pool_name(self, pool_id: str) -> str:
         pool = self.registry.pools.get(pool_id)
@@ -72,26 +73,41 @@ class _Narrator:
     def fault_ended(self, fault: Fault) -> None:
         self.say(f"[cyan]fault ends[/]    {fault.describe()}")
 
-    def verdict(self, verdict: Verdict) -> None:
-        """Say that a verdict opened, closed or was withdrawn; further revisions of an open one are not news."""
-        what = _describe(verdict)
+    def verdicts(self, verdicts: list[Verdict]) -> None:
+        """Say what opened, closed or was withdrawn; further revisions of an open one are not news.
+
+        Quantities of one pool that share a rule and an event are told together.
+        """
+        told: dict[tuple[str, str, str, str], list[Verdict]] = {}
+        for verdict in verdicts:
+            event = self._event(verdict)
+            if event is not None:
+                rule = verdict.rule if verdict.kind is VerdictKind.LAPSE else verdict.verdict_id
+                told.setdefault((event, verdict.kind, verdict.pool_id, rule), []).append(verdict)
+        for (event, kind, pool_id, _), group in told.items():
+            colour = {"opens": "bold red", "closes": "green"}.get(event, "yellow")
+            self.say(f"[{colour}]{kind} {event}[/]  {self.pool_name(pool_id)}: {_describe(group)}")
+
+    def _event(self, verdict: Verdict) -> str | None:
+        known = verdict.verdict_id in self.open_ids
         if verdict.state in (VerdictState.CLOSED, VerdictState.WITHDRAWN):
-            if verdict.verdict_id in self.open_ids or verdict.state is VerdictState.CLOSED:
-                seconds = (verdict.end_ms - verdict.start_ms) / 1000 if verdict.end_ms is not None else 0.0
-                word = "closes" if verdict.state is VerdictState.CLOSED else "is withdrawn"
-                self.say(
-                    f"[green]{verdict.kind} {word}[/]  {self.pool_name(verdict.pool_id)}: {what}, after {seconds:.0f} s"
-                )
             self.open_ids.discard(verdict.verdict_id)
-        elif verdict.verdict_id not in self.open_ids:
-            self.open_ids.add(verdict.verdict_id)
-            self.say(f"[bold red]{verdict.kind} opens[/]  {self.pool_name(verdict.pool_id)}: {what}")
+            if verdict.state is VerdictState.CLOSED:
+                return "closes"
+            return "is withdrawn" if known else None
+        self.open_ids.add(verdict.verdict_id)
+        return None if known else "opens"
 
 
-def _describe(verdict: Verdict) -> str:
-    if verdict.kind is VerdictKind.EXCEEDANCE:
-        return f"{verdict.quantity} {verdict.worst_value} against {verdict.limit} — {verdict.standard} {verdict.clause}"
-    return f"{verdict.quantity}, {verdict.rule}, cause {verdict.cause} — {verdict.clause}"
+def _describe(group: list[Verdict]) -> str:
+    """What verdicts of one rule say, with clause and, once it is over, duration."""
+    first = group[0]
+    quantities = ", ".join(dict.fromkeys(verdict.quantity for verdict in group))
+    over = f", after {(first.end_ms - first.start_ms) / 1000:.0f} s" if first.end_ms is not None else ""
+    if first.kind is VerdictKind.EXCEEDANCE:
+        by = "a test by hand" if first.sensor_id == MANUAL_SENSOR else str(first.sensor_id)
+        return f"{quantities} {first.worst_value:g} against {first.limit:g} by {by}{over} — {first.clause}"
+    return f"{quantities}, {first.rule}, {first.cause}{over} — {first.clause}"
 
 
 def prepare_folder(settings: DemoSettings, scenario: Scenario) -> DataFolder:
@@ -167,7 +183,8 @@ def _greet(console: Console, folder: DataFolder, settings: DemoSettings) -> None
     guest = folder.read_credentials().gateways["gw-guest"]
     url = f"http://{_LOOPBACK}:{settings.port}"
     readings = ", ".join(
-        f'{{\\"sensor_id\\": \\"{sensor}\\", \\"quantity\\": \\"{quantity}\\", \\"measured_at\\": \\"$NOW\\", \\"value\\": {value}}}'
+        rf"{{\"sensor_id\": \"{sensor}\", \"quantity\": \"{quantity}\", \"measured_at\": \"$NOW\", "
+        rf"\"value\": {value}}}"
         for sensor, quantity, value in (
             ("fc-1", "free_chlorine_mg_l", 0.52),
             ("ph-1", "ph", 7.3),
@@ -220,12 +237,12 @@ def run_demo(settings: DemoSettings) -> int:
     url = f"http://{_LOOPBACK}:{settings.port}"
     narrator = _Narrator(console, folder.read_registry(), start_ms)
     try:
-        from ingest.broker import EMBEDDED_BROKER_NOTICE, broker_name
+        from ingest.broker import EMBEDDED_BROKER_NOTICE, IOTCORE, broker_name
 
         console.print(
             f"[bold]poolwatch demo[/]  {settings.pools} pools, broker {broker_name()}, data in {folder.root}"
         )
-        if broker_name() != "mosquitto":
+        if broker_name() == IOTCORE:
             console.print(f"[yellow]{EMBEDDED_BROKER_NOTICE}[/]")
         for child in demo_children(folder, settings, start_ms):
             supervisor.start(child)
@@ -269,8 +286,7 @@ def _follow(
             narrator.fault_ended(fault)
         told = active
         verdicts, cursor = _new_verdicts(store, cursor)
-        for verdict in verdicts:
-            narrator.verdict(verdict)
+        narrator.verdicts(verdicts)
         for name, code in supervisor.restart_dead():
             narrator.say(f"[yellow]{name} ended with code {code}; started again[/]")
         stop.wait(_LOOK_EVERY_S)

@@ -37,6 +37,7 @@ def demo(
     It ends with the account of what was sent, stored, judged and published, and exits with 1 if anything is missing.
     """
     from poolwatch.demo import DemoError, DemoSettings, run_demo
+    from poolwatch.supervisor import ChildFailedError
 
     settings = DemoSettings(
         data_dir=data_dir or DEFAULT_DATA_DIR,
@@ -49,7 +50,7 @@ def demo(
     )
     try:
         code = run_demo(settings)
-    except DemoError as error:
+    except (DemoError, ChildFailedError) as error:
         typer.echo(f"poolwatch: {error}", err=True)
         code = 2
     raise typer.Exit(code)

@@ -4,6 +4,10 @@ import sys
 
 import typer
 
+from gateway.contract.errors import ContractError
+from gateway.errors import GatewayError
+from ingest.errors import IngestError
+from ingest.store.ports import StoreError
 from poolwatch import desk, files, services
 from poolwatch.demo_command import demo
 from poolwatch.folder import FolderError
@@ -51,6 +55,6 @@ def main() -> None:
     """Run the command line; an error that a user can cause ends with one sentence and code 2."""
     try:
         app()
-    except (FolderError, PortTakenError) as error:
+    except (FolderError, PortTakenError, IngestError, StoreError, GatewayError, ContractError) as error:
         print(f"poolwatch: {error}", file=sys.stderr)
         sys.exit(2)

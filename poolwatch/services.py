@@ -75,7 +75,6 @@ def analytics(data_dir: DataDir = DEFAULT_DATA_DIR, store: StoreUrl = None, verb
     """Judge what arrived in the store, and what time alone changes, into verdicts and states of pools."""
     configure_logs(service="analytics", verbose=verbose)
     from analytics.service import AnalyticsService
-
     from ingest.store.opening import open_store
 
     folder = DataFolder(data_dir)

@@ -54,6 +54,12 @@ def _duration(start: str, end: str | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {left:02d} s"
 
 
+def _why(pool: Snapshot) -> dict[str, Any] | None:
+    """The reason of a pool's state, else the first that one of its values has."""
+    reasons = [pool["reason"], *(value["reason"] for value in pool["values"])]
+    return next((reason for reason in reasons if reason is not None), None)
+
+
 def make_environment() -> Environment:
     """Templates with everything escaped, and the words at hand."""
     environment = Environment(
@@ -63,7 +69,7 @@ def make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"words": words, "worst_value": worst_value}
+    environment.globals |= {"words": words, "worst_value": worst_value, "why": _why}
     environment.filters |= {
         "local": _text,
         "number": _number,

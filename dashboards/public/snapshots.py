@@ -77,6 +77,11 @@ def _value(shown: ShownValue) -> dict[str, Any]:
     }
 
 
+def _full_name(venue: str, pool: str) -> str:
+    """A pool's name with its venue's, unless it says the venue already."""
+    return pool if pool.startswith(venue) else f"{venue} · {pool}"
+
+
 def build_snapshot(state: PoolState, *, pool: Pool, registry: Registry, published_at_ms: int) -> Snapshot:
     """Snapshot of a pool, with its hash.
 
@@ -86,8 +91,8 @@ def build_snapshot(state: PoolState, *, pool: Pool, registry: Registry, publishe
     words = reason_words(state.reason)
     snapshot: Snapshot = {
         "pool_id": pool.pool_id,
-        "name_zh": f"{venue.name_zh} · {pool.name_zh}",
-        "name_en": f"{venue.name_en} · {pool.name_en}",
+        "name_zh": _full_name(venue.name_zh, pool.name_zh),
+        "name_en": _full_name(venue.name_en, pool.name_en),
         "district": venue.district,
         "state": state.state.value,
         "reason": None
@@ -270,14 +275,11 @@ def _side(value: float, end: float) -> int:
 
 
 def limit_text(limit: tuple[float | None, float | None] | list[float | None]) -> str:
-    """A limit as text: ``0.3–1.0``, ``≤ 1``, ``≥ 650``; empty for none."""
+    """A limit as text, both ends with the same digits: ``0.3–1.0``, ``≤ 1``, ``≥ 650``; empty for none."""
     low, high = limit
     if low is not None and high is not None:
-        return (
-            f"{low:.10g}–{high:.10g}"
-            if not (low == int(low) and high == int(high))
-            else f"{low:.0f}–{high:.0f}"
-        )
+        digits = max(len(f"{end:.6f}".rstrip("0").partition(".")[2]) for end in (low, high))
+        return f"{low:.{digits}f}–{high:.{digits}f}"
     if high is not None:
         return f"≤ {high:g}"
     return "" if low is None else f"≥ {low:g}"

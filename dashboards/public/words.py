@@ -71,9 +71,9 @@ KINDS: dict[str, Words] = {
 }
 
 PLACES: dict[str, Words] = {
-    "return": Words("回水", "return water"),
-    "supply": Words("给水", "supply water"),
-    "pool": Words("池内", "in the pool"),
+    "return line": Words("回水管", "return line"),
+    "supply line": Words("给水管", "supply line"),
+    "basin": Words("池内", "basin"),
 }
 
 DUTIES: dict[str, Words] = {

@@ -1,6 +1,6 @@
 """The store behind ports: who writes what, who reads what. Adapters: `sqlite`; chosen in `opening`.
 
-Errors come first: a caller retries `StoreUnavailable` for ever and hands `StoreRejectedError` to a person.
+Errors come first: a caller retries `StoreUnavailableError` for ever and hands `StoreRejectedError` to a person.
 A cursor is opaque: keep it, give it back. `None` means from the beginning.
 """
 
@@ -111,7 +111,11 @@ class ResultStore(Protocol):
         ...
 
     def pool_states_after(self, cursor: str | None, *, limit: int = 10_000) -> tuple[list[PoolStateRow], str]:
-        """States written since `cursor`, oldest first, and the cursor after them."""
+        """States written since `cursor`, oldest first, and the cursor after them.
+
+        A pool's latest state is always among them. Of older ones a store may keep only the last of each minute and
+        condition: who must see a pool change reads verdicts, which are all kept.
+        """
         ...
 
 

@@ -8,6 +8,11 @@ from ingest.store.records import PoolStateRow, VerdictRow
 from ingest.store.sqlite_session import position_of
 
 _FOR_EVER_MS = 2**62
+_MINUTE_MS = 60_000
+_KEEP_STATES_MS = 2 * 60 * _MINUTE_MS
+#: A few at a time, from the oldest on: each write removes more than it adds.
+_FORGET_STATES = """DELETE FROM pool_state WHERE id IN (SELECT id FROM pool_state ORDER BY id LIMIT 100)
+    AND at_ms < ? AND id NOT IN (SELECT id FROM latest_pool_state)"""
 _REVISION = """SELECT verdict_id, revision, kind, pool_id, state, start_ms, end_ms, judged_at_ms, body
     FROM verdict WHERE verdict_id = ? AND revision = ?"""
 _REVISIONS = """SELECT verdict_id, revision, kind, pool_id, state, start_ms, end_ms, judged_at_ms, body
@@ -51,8 +56,17 @@ def write_verdicts(connection: sqlite3.Connection, rows: Sequence[VerdictRow]) -
 
 
 def write_states(connection: sqlite3.Connection, rows: Sequence[PoolStateRow]) -> None:
-    """Append states; the one written last is a pool's latest."""
+    """Append states; the one written last is a pool's latest.
+
+    Of the states before it, the last of each minute and of each condition stay, for two hours: a state is several
+    thousand bytes, and a pool has a new one with each reading.
+    """
     for row in rows:
+        before = connection.execute(
+            """SELECT pool_state.id, at_ms, state FROM latest_pool_state
+            JOIN pool_state ON pool_state.id = latest_pool_state.id WHERE latest_pool_state.pool_id = ?""",
+            (row.pool_id,),
+        ).fetchone()
         state_id = connection.execute(
             "INSERT INTO pool_state (pool_id, at_ms, state, body) VALUES (?, ?, ?, ?)", row
         ).lastrowid
@@ -60,6 +74,12 @@ def write_states(connection: sqlite3.Connection, rows: Sequence[PoolStateRow]) -
             "INSERT INTO latest_pool_state VALUES (?, ?) ON CONFLICT DO UPDATE SET id = excluded.id",
             (row.pool_id, state_id),
         )
+        if before is not None:
+            before_id, before_ms, before_state = before
+            if before_state == row.state and before_ms // _MINUTE_MS == row.at_ms // _MINUTE_MS:
+                connection.execute("DELETE FROM pool_state WHERE id = ?", (before_id,))
+    if rows:
+        connection.execute(_FORGET_STATES, (max(row.at_ms for row in rows) - _KEEP_STATES_MS,))
 
 
 def write_progress(connection: sqlite3.Connection, cursor: str) -> None:

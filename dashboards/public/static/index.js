@@ -15,13 +15,15 @@ function show(snapshot) {
   row.dataset.state = snapshot.state;
   const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
   fill(cell("state"), element("span", { class: "badge", "data-state": snapshot.state }, shape(snapshot.state), ...both(words.states[snapshot.state])));
-  fill(cell("reason"), ...(snapshot.reason ? both([snapshot.reason.zh, snapshot.reason.en]) : []));
+  const worst = [...snapshot.values].sort((a, b) => valueOrder.indexOf(a.state) - valueOrder.indexOf(b.state))[0];
+  const reason = snapshot.reason ?? snapshot.values.find((value) => value.reason !== null)?.reason ?? null;
+  fill(cell("reason"), ...(reason ? both([reason.zh, reason.en]) : []));
   for (const value of snapshot.values) {
     const found = cell(value.quantity);
     if (found !== null) fill(found, element("span", { class: "value", "data-state": value.state }, number(value)), " ", element("span", { class: "unit" }, value.unit));
   }
-  const worst = [...snapshot.values].sort((a, b) => valueOrder.indexOf(a.state) - valueOrder.indexOf(b.state))[0];
   if (worst?.measured_at) fill(cell("age"), element("time", { datetime: worst.measured_at, "data-age": "" }));
+  showAges(row);
 }
 
 function sortRows() {

@@ -35,7 +35,10 @@ export function number(value) {
 }
 
 export function limit([low, high]) {
-  if (low !== null && high !== null) return `${low}–${high}`;
+  if (low !== null && high !== null) {
+    const digits = Math.max(...[low, high].map((end) => (String(end).split(".")[1] ?? "").length));
+    return `${low.toFixed(digits)}–${high.toFixed(digits)}`;
+  }
   if (high !== null) return `≤ ${high}`;
   return low === null ? "" : `≥ ${low}`;
 }

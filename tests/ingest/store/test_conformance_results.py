@@ -133,7 +133,7 @@ def test_revisions_follow_a_cursor_in_the_order_of_writing(store: Store) -> None
 
 
 def test_states_are_appended_and_the_last_is_the_latest(store: Store) -> None:
-    rows = [PoolStateRow(pool, T0 + n, "in_standard", b"%d" % n) for n, pool in enumerate(["p1", "p2", "p1"])]
+    rows = [PoolStateRow(pool, T0 + 60_000 * n, "in_standard", b"%d" % n) for n, pool in enumerate(["p1", "p2", "p1"])]
     store.write_results(verdicts=[], states=rows[:2])
     store.write_results(verdicts=[], states=rows[2:])
     assert store.pool_states() == {"p1": rows[2], "p2": rows[1]}
@@ -141,6 +141,22 @@ def test_states_are_appended_and_the_last_is_the_latest(store: Store) -> None:
     second, cursor = store.pool_states_after(cursor)
     assert first + second == rows
     assert store.pool_states_after(cursor) == ([], cursor)
+
+
+def test_of_the_states_of_a_minute_the_latest_of_each_condition_can_be_read(store: Store) -> None:
+    minute = T0 - T0 % 60_000
+    rows = [
+        PoolStateRow("p1", minute + 1, "in_standard", b"1"),
+        PoolStateRow("p1", minute + 2, "in_standard", b"2"),
+        PoolStateRow("p1", minute + 3, "overdue", b"3"),
+        PoolStateRow("p1", minute + 4, "in_standard", b"4"),
+        PoolStateRow("p1", minute + 60_000, "in_standard", b"5"),
+    ]
+    for row in rows:
+        store.write_results(verdicts=[], states=[row])
+    found, _ = store.pool_states_after(None)
+    assert set(found) >= {rows[1], rows[2], rows[3], rows[4]}
+    assert store.pool_states() == {"p1": rows[4]}
 
 
 def test_progress_moves_with_the_results_and_counts_the_judged_readings(store: Store) -> None:
