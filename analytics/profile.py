@@ -260,6 +260,7 @@ def load_profile(name_or_path: str) -> Profile:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ProfileError(
-            f"there is no profile {name_or_path!r}; known are {', '.join(known_profiles())}, or give the path of a .toml file"
+            f"there is no profile {name_or_path!r}; known are {', '.join(known_profiles())}, "
+            "or give the path of a .toml file"
         ) from error
     return parse_profile(text, place=path.name, limits_of=lambda other: load_profile(other).limits)

@@ -92,7 +92,10 @@ class DutyStanding(StrEnum):
 
 
 class DutyState(msgspec.Struct, frozen=True):
-    """One duty of one quantity now. `age_s`: since the newest fact that serves it was measured; `lag_s`: from then to its publishing."""
+    """One duty of one quantity now.
+
+    `age_s`: since the newest fact that serves it was measured; `lag_s`: from then until it counted (stored, published).
+    """
 
     duty: str
     quantity: str

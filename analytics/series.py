@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from analytics.exceedance import Course, course, outside, sample_spans, well_inside, worst_between
 from analytics.profile import LimitEnd
 from analytics.quality import Before, Flag, flags
+from analytics.results import VerdictKind, VerdictState
 from analytics.spans import FAR_MS, Spans, cut
 from analytics.verdicts import Finding
-from analytics.results import VerdictKind, VerdictState
 from analytics.window import SeriesSeed, Window, between, gap_ms, select
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry import Sensor

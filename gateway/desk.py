@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.contract.codec import decode_message
 from gateway.contract.credentials import Credential
+from gateway.contract.errors import MessageError
 from gateway.contract.logbook import LogbookEntry
 from gateway.contract.quantities import SPECS, Quantity
 from gateway.contract.readings import MANUAL_SENSOR, Reading, ReadingStatus
 from gateway.contract.times import Clock, format_timestamp
-from gateway.errors import InputError, OutboxError
+from gateway.contract.topics import parse_topic
+from gateway.drafts import drafts
+from gateway.errors import InputError, OutboxHeldError
 from gateway.outbox import Outbox
 from gateway.publisher import Publisher
 from gateway.service import GatewayService
@@ -22,7 +26,7 @@ _WAIT_FOR_OUTBOX_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How a recording ended: in the journal, or kept here with `pending` messages waiting."""
+    """How a recording ended: `stored` in the journal, or still kept here; `pending` messages wait, older ones too."""
 
     stored: bool
     pending: int
@@ -53,15 +57,20 @@ def record_test(
     Raises
     ------
     InputError
-        If a value is outside its quantity's plausible range.
+        If a value is outside its quantity's plausible range, or ingest would refuse the test.
     OutboxError
         If the outbox cannot be used; then nothing was recorded.
     """
+    if not values:
+        raise InputError("a test without a value: give at least one")
+    if not by.strip():
+        raise InputError("a test needs the name of who did it")
     for quantity, value in values.items():
         spec = SPECS[quantity]
         if not spec.low <= value <= spec.high:  # also refuses NaN
             raise InputError(
-                f"{quantity} {value:g} is not plausible: {spec.low:g} to {spec.high:g} {spec.unit}".rstrip()
+                f"{spec.name_en} {value:g} is not plausible: {quantity} is from {spec.low:g} to {spec.high:g} "
+                f"{spec.unit}".rstrip()
             )
     measured_at = format_timestamp(measured_at_ms)
     readings = [
@@ -96,6 +105,7 @@ def _record(
     clock: Clock,
     wait_s: float,
 ) -> Recorded:
+    _refuse_early(gateway_id, pool_id, items)
     service = GatewayService(
         gateway_id=gateway_id,
         sensors=[],
@@ -103,14 +113,26 @@ def _record(
         publisher=Publisher(gateway_id=gateway_id, credential=credential),
         clock=clock,
     )
-    service.start_boot()
     try:
-        service.record(pool_id, items, clock())
+        service.start_boot()
+        kept = service.record(pool_id, items, clock())
         drain(service, wait_s=wait_s)
+        stored = not any(service.outbox.holds(message.message_id) for message in kept)
         pending = service.outbox.account().messages_pending
     finally:
         service.close()
-    return Recorded(stored=pending == 0, pending=pending)
+    return Recorded(stored=stored, pending=pending)
+
+
+def _refuse_early(gateway_id: str, pool_id: str, items: Sequence[Reading] | Sequence[LogbookEntry]) -> None:
+    """Say now what ingest would say later, when the person is gone."""
+    for draft in drafts(pool_id, items, gateway_id=gateway_id, boot_id="0"):
+        try:
+            refused = decode_message(parse_topic(draft.topic), draft.encode(0)).refused
+        except (MessageError, UnicodeEncodeError) as error:
+            raise InputError(f"this cannot be recorded: {error}") from error
+        if refused:
+            raise InputError(f"this cannot be recorded: {refused[0].text}")
 
 
 def drain(service: GatewayService, *, wait_s: float, stop: threading.Event | None = None) -> None:
@@ -127,7 +149,7 @@ def _open_outbox(path: Path) -> Outbox:
     while True:
         try:
             return Outbox(path)
-        except OutboxError:
+        except OutboxHeldError:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.1)

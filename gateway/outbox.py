@@ -4,16 +4,27 @@ SQLite in WAL mode with synchronous FULL: what `append` returned survives a kill
 thread; a lock file refuses a second process.
 """
 
-import fcntl
+import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.contract.receipts import Receipt
 from gateway.errors import OutboxError
+from gateway.outbox_file import OutboxAccount, account_of, open_outbox_file, read_account
+
+__all__ = [
+    "DEFAULT_MAX_BYTES",
+    "MOST_PUBACKS",
+    "Draft",
+    "Dropped",
+    "Outbox",
+    "OutboxAccount",
+    "OutboxMessage",
+    "read_account",
+]
 
 #: A message that the broker took this often without a receipt goes to the dead letters.
 MOST_PUBACKS = 5
@@ -23,21 +34,6 @@ DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 _DROP_SHARE = 0.02
 
 _COLUMNS = "id, boot_id, seq, topic, payload, readings, created_at_ms"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS boot (
-  boot_id TEXT PRIMARY KEY, begun_at_ms INTEGER NOT NULL, next_seq INTEGER NOT NULL DEFAULT 0,
-  readings INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS message (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, boot_id TEXT NOT NULL, seq INTEGER NOT NULL, topic TEXT NOT NULL,
-  payload BLOB NOT NULL, readings INTEGER NOT NULL, created_at_ms INTEGER NOT NULL, pubacks INTEGER NOT NULL DEFAULT 0,
-  UNIQUE (boot_id, seq));
-CREATE TABLE IF NOT EXISTS dead_letter (
-  id INTEGER PRIMARY KEY, boot_id TEXT NOT NULL, seq INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
-  readings INTEGER NOT NULL, created_at_ms INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS dropped (
-  id INTEGER PRIMARY KEY, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, messages INTEGER NOT NULL,
-  readings INTEGER NOT NULL);
-"""
 
 
 class OutboxMessage(NamedTuple):
@@ -61,27 +57,12 @@ class Draft(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """Messages given up for lack of room: the span of their appending, and how much they were."""
+    """Readings given up for lack of room: the span of their appending, and how much they were."""
 
     from_ms: int
     to_ms: int
     messages: int
     readings: int
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxAccount:
-    """What this gateway ever appended, and where it is. `boots`: next seq of each boot."""
-
-    messages_sent: int
-    readings_sent: int
-    messages_pending: int
-    readings_pending: int
-    messages_dead: int
-    readings_dead: int
-    messages_dropped: int
-    readings_dropped: int
-    boots: dict[str, int] = field(default_factory=dict)
 
 
 class Outbox:
@@ -96,40 +77,32 @@ class Outbox:
 
     Raises
     ------
+    OutboxHeldError
+        If another process has it open.
     OutboxError
-        If another process has it open, or the file is no outbox.
+        If the file is no outbox. So does every method when the disk is full or the file damaged; what was kept stays.
     """
 
     def __init__(self, path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self.path = path
         self._max_bytes = max_bytes
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _take_lock(path.with_suffix(".lock"))
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None)
-        except sqlite3.Error as error:
-            self._lock.close()
-            raise OutboxError(f"{path} cannot be opened: {error}") from error
-        try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.executescript(_SCHEMA)
-            (self._bytes,) = self._connection.execute(
-                "SELECT coalesce(sum(length(payload)), 0) FROM message"
-            ).fetchone()
-        except sqlite3.Error as error:
-            self._connection.close()
-            self._lock.close()
-            raise OutboxError(
-                f"{path} cannot be used as an outbox: {error}. Move it away to begin an empty one, and keep it: "
-                "it may hold readings"
-            ) from error
         self._boot_id: str | None = None
+        self._connection, self._lock = open_outbox_file(path)
+        try:
+            # Dead letters take room too, but only what may still be sent is dropped to make some.
+            self._bytes = self._number(
+                "SELECT coalesce(sum(length(payload)), 0) FROM "
+                "(SELECT payload FROM message UNION ALL SELECT payload FROM dead_message)"
+            )
+            self._dead_in_silence = self._number("SELECT count(*) FROM dead_message WHERE in_silence")
+        except BaseException:
+            self.close()
+            raise
 
     def begin_boot(self, boot_id: str, now_ms: int) -> None:
         """Start a new boot: seq begins at 0 again. OutboxError if this boot id was used before."""
         with self._transaction():
-            if self._connection.execute("SELECT 1 FROM boot WHERE boot_id = ?", (boot_id,)).fetchone():
+            if self._rows("SELECT 1 FROM boot WHERE boot_id = ?", (boot_id,)):
                 raise OutboxError(f"boot {boot_id!r} was begun before: every start needs an id of its own")
             self._connection.execute(
                 "INSERT INTO boot (boot_id, begun_at_ms) VALUES (?, ?)", (boot_id, now_ms)
@@ -148,20 +121,16 @@ class Outbox:
         messages = []
         boot_id = self.boot_id
         with self._transaction():
-            (seq,) = self._connection.execute(
-                "SELECT next_seq FROM boot WHERE boot_id = ?", (boot_id,)
-            ).fetchone()
+            seq = self.next_seq()
             for draft in drafts:
                 payload = draft.encode(seq)
                 inserted = self._connection.execute(
                     "INSERT INTO message (boot_id, seq, topic, payload, readings, created_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
                     (boot_id, seq, draft.topic, payload, draft.readings, now_ms),
                 )
-                assert inserted.lastrowid is not None  # noqa: S101 - true of every INSERT
+                message_id = inserted.lastrowid or 0
                 messages.append(
-                    OutboxMessage(
-                        inserted.lastrowid, boot_id, seq, draft.topic, payload, draft.readings, now_ms
-                    )
+                    OutboxMessage(message_id, boot_id, seq, draft.topic, payload, draft.readings, now_ms)
                 )
                 seq += 1
             self._connection.execute(
@@ -178,9 +147,9 @@ class Outbox:
         if over_bytes <= 0:
             return 0
         wanted = over_bytes + int(self._max_bytes * _DROP_SHARE)
-        freed = messages = readings = 0
+        freed = messages = readings = last_id = 0
         first_ms: int | None = None
-        last_ms = last_id = 0
+        last_ms = 0
         for message_id, size, count, created_at_ms in self._connection.execute(
             "SELECT id, length(payload), readings, created_at_ms FROM message ORDER BY id"
         ):
@@ -190,156 +159,168 @@ class Outbox:
             last_ms, last_id = created_at_ms, message_id
             freed, messages, readings = freed + size, messages + 1, readings + count
         self._connection.execute("DELETE FROM message WHERE id <= ?", (last_id,))
-        self._connection.execute(
-            "INSERT INTO dropped (from_ms, to_ms, messages, readings) VALUES (?, ?, ?, ?)",
-            (first_ms, last_ms, messages, readings),
-        )
+        self._record_drop(Dropped(last_ms if first_ms is None else first_ms, last_ms, messages, readings))
         return freed
 
-    def apply_receipt(self, receipt: Receipt) -> int:
-        """Forget the messages that a receipt names, and no other; returns how many there were."""
-        forgotten = 0
+    def _record_drop(self, span: Dropped) -> None:
+        self._connection.execute(
+            "INSERT INTO dropped (from_ms, to_ms, messages, readings) VALUES (?, ?, ?, ?)", span
+        )
+
+    def record_unkept(self, *, from_ms: int, to_ms: int, readings: int) -> None:
+        """Record readings that no message ever carried, because the disk was full for too long."""
         with self._transaction():
-            for first, last in receipt.stored:
-                key = (receipt.boot_id, first, last)
-                (size, count) = self._connection.execute(
-                    "SELECT coalesce(sum(length(payload)), 0), count(*) FROM message "
-                    "WHERE boot_id = ? AND seq BETWEEN ? AND ?",
-                    key,
-                ).fetchone()
-                self._connection.execute("DELETE FROM message WHERE boot_id = ? AND seq BETWEEN ? AND ?", key)
-                self._bytes -= size
-                forgotten += count
+            self._record_drop(Dropped(from_ms, to_ms, 0, readings))
+            self._connection.execute(
+                "UPDATE boot SET readings = readings + ? WHERE boot_id = ?", (readings, self.boot_id)
+            )
+
+    def apply_receipt(self, receipt: Receipt) -> int:
+        """Forget the messages that a receipt names, dead letters too, and no other; returns how many there were."""
+        return self.apply_receipts([receipt])
+
+    def apply_receipts(self, receipts: Sequence[Receipt]) -> int:
+        """Unite receipts, in one commit; returns how many messages are forgotten."""
+        forgotten = freed = 0
+        with self._transaction():
+            for receipt in receipts:
+                for first, last in receipt.stored:
+                    key = (receipt.boot_id, first, last)
+                    for table in ("message", "dead_message"):
+                        sizes = self._rows(
+                            f"DELETE FROM {table} WHERE boot_id = ? AND seq BETWEEN ? AND ? RETURNING length(payload)",
+                            key,
+                        )
+                        forgotten += len(sizes)
+                        freed += sum(size for (size,) in sizes)
+            silent = self._number("SELECT count(*) FROM dead_message WHERE in_silence")
+        self._bytes -= freed
+        self._dead_in_silence = silent
         return forgotten
 
-    def count_puback(self, message_id: int) -> bool:
-        """Count that the broker took a message once more; True if that made it a dead letter."""
+    def count_pubacks(self, taken: Mapping[int, bool]) -> list[int]:
+        """Count that the broker took messages once more, and no receipt came in time.
+
+        Parameters
+        ----------
+        taken : mapping of message id to bool
+            Whether no receipt at all came meanwhile: then ingest is away, and the message is not to blame.
+
+        Returns
+        -------
+        list of int
+            Messages that this made dead letters.
+        """
+        dead = []
         with self._transaction():
-            self._connection.execute("UPDATE message SET pubacks = pubacks + 1 WHERE id = ?", (message_id,))
-            row = self._connection.execute(
-                "SELECT pubacks, length(payload) FROM message WHERE id = ?", (message_id,)
-            ).fetchone()
-            if row is None or row[0] < MOST_PUBACKS:
-                return False
+            for message_id, in_silence in taken.items():
+                counted = self._rows(
+                    "UPDATE message SET pubacks = pubacks + 1 WHERE id = ? RETURNING pubacks", (message_id,)
+                )
+                if not counted or counted[0][0] < MOST_PUBACKS:
+                    continue
+                self._connection.execute(
+                    f"INSERT INTO dead_message SELECT {_COLUMNS}, ? FROM message WHERE id = ?",
+                    (in_silence, message_id),
+                )
+                self._connection.execute("DELETE FROM message WHERE id = ?", (message_id,))
+                dead.append(message_id)
+        self._dead_in_silence += sum(taken[message_id] for message_id in dead)
+        return dead
+
+    def revive(self) -> int:
+        """Take dead letters back that died while no receipt came at all: ingest was away, not they at fault."""
+        if not self._dead_in_silence:
+            return 0
+        with self._transaction():
             self._connection.execute(
-                f"INSERT INTO dead_letter SELECT {_COLUMNS} FROM message WHERE id = ?",
-                (message_id,),
+                f"INSERT INTO message ({_COLUMNS}) SELECT {_COLUMNS} FROM dead_message WHERE in_silence"
             )
-            self._connection.execute("DELETE FROM message WHERE id = ?", (message_id,))
-            self._bytes -= row[1]
-        return True
+            revived = self._connection.execute("DELETE FROM dead_message WHERE in_silence").rowcount
+        self._dead_in_silence = 0
+        return revived
 
     def pending(self, *, after_id: int = 0, limit: int = 100) -> list[OutboxMessage]:
         """Kept messages after an id, oldest first, of every boot."""
-        return list(
-            self._select(
-                f"SELECT {_COLUMNS} FROM message WHERE id > ? ORDER BY id LIMIT ?",
-                (after_id, limit),
-            )
-        )
+        return self._messages("FROM message WHERE id > ? ORDER BY id LIMIT ?", (after_id, limit))
+
+    def newest(self) -> list[OutboxMessage]:
+        """The newest kept message of each topic: what the public waits for after an outage."""
+        return self._messages("FROM message WHERE id IN (SELECT max(id) FROM message GROUP BY topic)", ())
 
     def dead_letters(self) -> list[OutboxMessage]:
-        """Messages that the broker took five times and nobody confirmed."""
-        return list(
-            self._select(
-                f"SELECT {_COLUMNS} FROM dead_letter ORDER BY id",
-                (),
-            )
-        )
+        """Messages that the broker took five times and nobody confirmed, oldest first."""
+        return self._messages("FROM dead_message ORDER BY id", ())
 
-    def _select(self, query: str, parameters: tuple[int, ...]) -> Iterator[OutboxMessage]:
-        for row in self._connection.execute(query, parameters):
-            yield OutboxMessage(*row)
+    def holds(self, message_id: int) -> bool:
+        """Whether a message is still here, pending or dead."""
+        query = "SELECT EXISTS (SELECT 1 FROM message WHERE id = ?) + EXISTS (SELECT 1 FROM dead_message WHERE id = ?)"
+        return self._number(query, (message_id, message_id)) > 0
 
     def ranges(self) -> list[tuple[str, int, int]]:
         """What is kept, for the status: (boot_id, first seq, next seq) of each boot that has something."""
-        return self._connection.execute(
-            "SELECT m.boot_id, min(m.seq), max(m.seq) + 1 FROM message m GROUP BY m.boot_id ORDER BY min(m.id)"
-        ).fetchall()
+        return self._rows(
+            "SELECT boot_id, min(seq), max(seq) + 1 FROM message GROUP BY boot_id ORDER BY min(id)"
+        )
 
     def next_seq(self) -> int:
         """Seq of the next message of the current boot."""
-        (seq,) = self._connection.execute(
-            "SELECT next_seq FROM boot WHERE boot_id = ?", (self.boot_id,)
-        ).fetchone()
-        return int(seq)
+        return self._number("SELECT next_seq FROM boot WHERE boot_id = ?", (self.boot_id,))
 
     def dropped(self) -> list[Dropped]:
         """What was given up for lack of room, oldest first."""
-        return [
-            Dropped(*row)
-            for row in self._connection.execute(
-                "SELECT from_ms, to_ms, messages, readings FROM dropped ORDER BY id"
-            )
-        ]
+        query = "SELECT from_ms, to_ms, messages, readings FROM dropped ORDER BY id"
+        return [Dropped(*row) for row in self._rows(query)]
+
+    @property
+    def fill(self) -> float:
+        """Share of the room that is taken, 0 to about 1."""
+        return self._bytes / self._max_bytes
 
     def hours_left(self, *, bytes_per_hour: float) -> float | None:
-        """How long the room lasts without receipts at a rate; None while no rate is known. [h]"""
-        return None if bytes_per_hour <= 0 else max(0.0, (self._max_bytes - self._bytes) / bytes_per_hour)
+        """How long the room, or the disk, lasts without receipts at a rate; None while no rate is known. [h]"""
+        if bytes_per_hour <= 0:
+            return None
+        room = min(self._max_bytes - self._bytes, shutil.disk_usage(self.path.parent).free)
+        return max(0.0, room / bytes_per_hour)
 
     def account(self) -> OutboxAccount:
         """Totals since the outbox was made."""
-        return _account(self._connection)
+        with self._translated():
+            return account_of(self._connection)
 
     def close(self) -> None:
         """Give back file and lock; what is kept stays."""
         self._connection.close()
         self._lock.close()
 
+    def _messages(self, source: str, parameters: tuple[int, ...]) -> list[OutboxMessage]:
+        return [OutboxMessage(*row) for row in self._rows(f"SELECT {_COLUMNS} {source}", parameters)]
+
+    def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+        with self._translated():
+            return self._connection.execute(query, parameters).fetchall()
+
+    def _number(self, query: str, parameters: tuple[Any, ...] = ()) -> int:
+        return int(self._rows(query, parameters)[0][0])
+
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
             yield
-            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._rollback()
             raise OutboxError(
                 f"{self.path}: {error}. Is the disk full? What was kept before is safe"
             ) from error
-        except BaseException:
-            self._rollback()
-            raise
 
-    def _rollback(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-
-def read_account(path: Path) -> OutboxAccount:
-    """Account of an outbox that another process may have open; OutboxError if there is none."""
-    if not path.exists():
-        raise OutboxError(f"no outbox at {path}")
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            return _account(connection)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise OutboxError(f"{path} cannot be read: {error}") from error
-
-
-def _account(connection: sqlite3.Connection) -> OutboxAccount:
-    def totals(query: str) -> tuple[int, int]:
-        messages, readings = connection.execute(query).fetchone()
-        return messages, readings
-
-    sent = totals("SELECT coalesce(sum(next_seq), 0), coalesce(sum(readings), 0) FROM boot")
-    pending = totals("SELECT count(*), coalesce(sum(readings), 0) FROM message")
-    dead = totals("SELECT count(*), coalesce(sum(readings), 0) FROM dead_letter")
-    dropped = totals("SELECT coalesce(sum(messages), 0), coalesce(sum(readings), 0) FROM dropped")
-    boots = dict(connection.execute("SELECT boot_id, next_seq FROM boot").fetchall())
-    return OutboxAccount(*sent, *pending, *dead, *dropped, boots=boots)
-
-
-def _take_lock(path: Path) -> IO[str]:
-    lock = path.open("w", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise OutboxError(
-            f"{path.with_suffix('.sqlite')} is in use by another process of this gateway: end that one, or wait"
-        ) from error
-    return lock
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite ends it by itself when the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise

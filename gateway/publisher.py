@@ -5,6 +5,7 @@ import queue
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import paho.mqtt.client as mqtt
 import structlog
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.contract.codec import decode_receipt
@@ -24,14 +24,27 @@ from gateway.contract.topics import status_topic, stored_topic
 _log = structlog.get_logger()
 
 _KEEPALIVE_S = 30
+_CONNECT_TIMEOUT_S = 3.0
+#: A connection that lasted less counts as one more failed attempt: two gateways of one name throw each other out.
+_STABLE_S = 5.0
+#: How long an orderly goodbye may take before the socket is closed under it.
+_GOODBYE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Waiting between connection attempts: doubled from `first_s` up to `most_s`, each stretched by chance by up to half."""
+    """Waiting between connection attempts: doubled from `first_s` up to `most_s`, shortened by chance by up to half.
+
+    The chance keeps a city's gateways from coming back in step after the broker was away.
+    """
 
     first_s: float = 1.0
-    most_s: float = 20.0
+    most_s: float = 30.0
+
+    def wait_s(self, attempt: int, *, chance: float) -> float:
+        """How long to wait before attempt 0, 1, 2 … `chance` is uniform in [0, 1). [s]"""
+        longest = min(self.most_s, self.first_s * 2.0 ** min(attempt, 30))
+        return max(min(self.first_s, longest), longest * (1.0 - chance / 2.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +80,12 @@ class Publisher:
         self._backoff = backoff or Backoff()
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._connected = threading.Event()
+        self._gone = threading.Event()
         self._wake: Callable[[], None] = lambda: None
-        self._refusal_told = False
         self._last_will = b""
+        self._attempt = 0
+        self._accepted_at_s = 0.0
+        self._told = ""
         self._client = self._make_client()
 
     def _make_client(self) -> mqtt.Client:
@@ -81,8 +97,11 @@ class Publisher:
         )
         client.username_pw_set(self._credential.username, self._credential.password)
         client.max_inflight_messages_set(0)  # the loop has its own window
+        client.connect_timeout = _CONNECT_TIMEOUT_S
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
         client.on_message = self._on_message
         return client
@@ -99,9 +118,10 @@ class Publisher:
         self._connect()
 
     def _connect(self) -> None:
+        self._attempt = 0
+        self._gone.clear()
         self._client.will_set(status_topic(self._gateway_id), self._last_will, qos=1, retain=True)
-        stretch = random.uniform(1.0, 1.5)  # noqa: S311 - spreads reconnections, guards nothing
-        self._client.reconnect_delay_set(self._backoff.first_s * stretch, self._backoff.most_s * stretch)  # type: ignore[arg-type] # paho waits fractions too
+        self._wait_before_next_attempt(self._client)
         self._client.connect_async(self._credential.host, self._credential.port, keepalive=_KEEPALIVE_S)
         self._client.loop_start()
 
@@ -119,7 +139,8 @@ class Publisher:
         if not self.connected:
             return None
         sent = self._client.publish(topic, payload, qos=1)
-        return sent.mid if sent.rc == mqtt.MQTT_ERR_SUCCESS else None
+        # Without a connection paho has kept it too, and sends it when there is one.
+        return sent.mid if sent.rc in {mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_NO_CONN} else None
 
     def publish_status(self, payload: bytes) -> None:
         """Send the retained status, if there is a connection; it is said again each minute anyway."""
@@ -128,29 +149,57 @@ class Publisher:
 
     def disconnect_abruptly(self) -> None:
         """Drop the connection without a word, as a power cut does, so that the last will is sent; stay away."""
-        open_socket: Any = self._client.socket()
+        self._shut_socket()
+        self._client.disconnect()  # the socket is shut: this says goodbye to nobody, and ends paho's thread
         self._client.loop_stop()
-        if open_socket is not None:
-            with contextlib.suppress(OSError):
-                open_socket.shutdown(socket.SHUT_RDWR)
         # A new client: the old one closes its sockets as it goes, and forgets its unacknowledged packets.
         self._client = self._make_client()
         if self._connected.is_set():
             self._connected.clear()
-            self._events.put(Disconnected())
+            self._put(Disconnected())
 
     def reconnect(self) -> None:
         """Come back after `disconnect_abruptly`."""
         self._connect()
 
     def close(self, *, last_status: bytes | None) -> None:
-        """Say the last status, disconnect in order, end the network thread."""
+        """Say the last status, disconnect in order, end the network thread; a broker that hangs is not waited for."""
         if last_status is not None and self.connected:
             sent = self._client.publish(status_topic(self._gateway_id), last_status, qos=1, retain=True)
             with contextlib.suppress(OSError, RuntimeError, ValueError):
-                sent.wait_for_publish(2.0)
+                sent.wait_for_publish(_GOODBYE_S)
+        was_connected = self.connected
         self._client.disconnect()
+        if was_connected and not self._gone.wait(_GOODBYE_S):
+            self._shut_socket()
         self._client.loop_stop()
+
+    def _shut_socket(self) -> None:
+        open_socket: Any = self._client.socket()
+        if open_socket is not None:
+            with contextlib.suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RDWR)
+
+    def _wait_before_next_attempt(self, client: mqtt.Client) -> None:
+        """Set what paho waits before it tries again; it takes the same two numbers only once."""
+        chance = random.random()  # noqa: S311 - spreads reconnections, guards nothing
+        wait_s: Any = self._backoff.wait_s(
+            self._attempt, chance=chance
+        )  # paho says int and waits fractions too
+        client.reconnect_delay_set(wait_s, wait_s)
+        self._attempt += 1
+
+    def _tell_once(self, text: str, reason: str) -> None:
+        """Log a trouble when it begins, not at each of its attempts."""
+        if self._told != text:
+            self._told = text
+            _log.warning(
+                text,
+                gateway_id=self._gateway_id,
+                host=self._credential.host,
+                port=self._credential.port,
+                reason=reason,
+            )
 
     def _on_connect(
         self,
@@ -161,24 +210,25 @@ class Publisher:
         _properties: Any,
     ) -> None:
         if reason.is_failure:
-            if not self._refusal_told:
-                self._refusal_told = True
-                _log.error(
-                    "broker refuses this gateway; see its table in credentials.toml, and that the broker knows it",
-                    gateway_id=self._gateway_id,
-                    host=self._credential.host,
-                    port=self._credential.port,
-                    reason=str(reason),
-                )
+            self._tell_once(
+                "the broker refuses this gateway; see its table in credentials.toml, and that the broker knows it",
+                str(reason),
+            )
             return
-        self._refusal_told = False
+        self._told = ""
+        self._accepted_at_s = time.monotonic()
         client.subscribe(stored_topic(self._gateway_id), qos=1)
+        self._gone.clear()
         self._connected.set()
         self._put(Connected())
 
+    def _on_connect_fail(self, client: mqtt.Client, _userdata: Any) -> None:
+        self._tell_once("the broker cannot be reached; trying on, readings are kept", "no connection")
+        self._wait_before_next_attempt(client)
+
     def _on_disconnect(
         self,
-        _client: mqtt.Client,
+        client: mqtt.Client,
         _userdata: Any,
         _flags: mqtt.DisconnectFlags,
         reason: ReasonCode,
@@ -186,13 +236,25 @@ class Publisher:
     ) -> None:
         if self._connected.is_set():
             self._connected.clear()
-            if reason != ReasonCode(PacketTypes.DISCONNECT, "Normal disconnection"):
-                _log.warning(
-                    "connection to the broker lost; trying again",
-                    gateway_id=self._gateway_id,
-                    reason=str(reason),
+            if time.monotonic() - self._accepted_at_s >= _STABLE_S:
+                self._attempt = 0
+            if reason.is_failure:
+                self._tell_once(
+                    "the connection to the broker is lost; trying on, readings are kept", str(reason)
                 )
             self._put(Disconnected())
+        self._wait_before_next_attempt(client)
+        self._gone.set()
+
+    def _on_subscribe(
+        self, _client: mqtt.Client, _userdata: Any, _mid: int, reasons: list[ReasonCode], _properties: Any
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self._tell_once(
+                "the broker lets this gateway read no receipts: nothing will leave its outbox; allow it "
+                f"{stored_topic(self._gateway_id)}",
+                ", ".join(map(str, reasons)),
+            )
 
     def _on_publish(
         self, _client: mqtt.Client, _userdata: Any, packet_id: int, _reason: ReasonCode, _properties: Any

@@ -195,8 +195,8 @@ def _greet(console: Console, folder: DataFolder, settings: DemoSettings) -> None
     console.print("Publish for guest-pool with your own hardware, by the credentials in", end=" ")
     console.print(f"{folder.credentials}, or paste this line into another terminal:\n", highlight=False)
     line = (
-        f"NOW=$(date -u +%Y-%m-%dT%H:%M:%SZ); mosquitto_pub -h {guest.host} -p {guest.port} -i gw-guest -u {guest.username} "
-        f"-P '{guest.password}' -q 1 -t pools/guest-pool/gateways/gw-guest/readings "
+        f"NOW=$(date -u +%Y-%m-%dT%H:%M:%SZ); mosquitto_pub -h {guest.host} -p {guest.port} -i gw-guest "
+        f"-u {guest.username} -P '{guest.password}' -q 1 -t pools/guest-pool/gateways/gw-guest/readings "
         f'-m "{{\\"schema\\": 1, \\"gateway_id\\": \\"gw-guest\\", \\"boot_id\\": \\"hand-$(date +%s)\\", \\"seq\\": 0, '
         f'\\"readings\\": [{readings}]}}"'
     )

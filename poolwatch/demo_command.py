@@ -13,7 +13,7 @@ def demo(
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help=f"Folder to keep everything in; one that exists is gone on with. Without it: {DEFAULT_DATA_DIR}, made anew.",
+            help=f"Folder for everything; one that exists is gone on with. [default: {DEFAULT_DATA_DIR}, made anew]",
             file_okay=False,
         ),
     ] = None,

@@ -4,10 +4,6 @@ import sys
 
 import typer
 
-from gateway.contract.errors import ContractError
-from gateway.errors import GatewayError
-from ingest.errors import IngestError
-from ingest.store.ports import StoreError
 from poolwatch import desk, files, services
 from poolwatch.demo_command import demo
 from poolwatch.folder import FolderError
@@ -55,6 +51,22 @@ def main() -> None:
     """Run the command line; an error that a user can cause ends with one sentence and code 2."""
     try:
         app()
-    except (FolderError, PortTakenError, IngestError, StoreError, GatewayError, ContractError) as error:
+    except Exception as error:
+        if not _is_for_users(error):
+            raise
         print(f"poolwatch: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _is_for_users(error: Exception) -> bool:
+    """Whether an error's text says what a user should do; imported late, since most commands need none of it."""
+    from analytics.errors import AnalyticsError
+    from dashboards.public.publication_log import PublicationLogError
+    from gateway.contract.errors import ContractError
+    from gateway.errors import GatewayError
+    from ingest.errors import IngestError
+    from ingest.store.ports import StoreError
+    from simulators.scenarios import ScenarioError
+
+    kinds = (FolderError, PortTakenError, ContractError, GatewayError, IngestError, StoreError)
+    return isinstance(error, (*kinds, AnalyticsError, PublicationLogError, ScenarioError))

@@ -151,10 +151,17 @@ def reason_words(reason: Reason | None) -> Words | None:
         return None
     pattern = _REASONS[reason.code]
     name = quantity_words(reason.quantity)
-    zh, en = pattern.zh.format(quantity=name.zh), pattern.en.format(quantity=name.en or "A result")
+    begins = pattern.en.startswith("{quantity}")
+    zh = pattern.zh.format(quantity=name.zh)
+    en = pattern.en.format(quantity=name.en if begins else _within_sentence(name.en))
     if reason.text:
         zh, en = f"{zh}（{reason.text}）", f"{en} ({reason.text})"
-    return Words(zh, en[:1].upper() + en[1:])
+    return Words(zh, en)
+
+
+def _within_sentence(name: str) -> str:
+    """A name inside a sentence: its capital goes, unless it is part of an abbreviation as in ORP."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
 def place_words(place: str) -> Words:

@@ -24,6 +24,7 @@ class SensorPort(Protocol):
         Raises
         ------
         SensorError
-            If it cannot be read; it is tried again at its next turn.
+            If it cannot be read; it is tried again at its next turn. `SensorError(…, silent=…)` names what is
+            recorded as `no_communication`.
         """
         ...

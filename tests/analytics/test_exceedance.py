@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analytics.exceedance import Course, Seed, course, outside, sample_spans, well_inside
 from analytics.profile import Confirmation, LimitEnd, Side, load_profile, rules_for
-from analytics.spans import FAR_MS, EMPTY, Spans, merged
+from analytics.spans import EMPTY, FAR_MS, Spans, merged
 from gateway.contract.registry import PoolKind
 
 CONFIRMATION = Confirmation(confirm_ms=10, clear_ms=6, hysteresis=0.02)
@@ -19,7 +19,9 @@ RULES = rules_for(load_profile("changzhou-2022"), PoolKind.INDOOR)
 
 
 def end_of(rule: str) -> LimitEnd:
-    quantity = {"free": "free_chlorine_mg_l", "ph": "ph"}[rule.split("_")[0].split(".")[0]]
+    quantity = {"free": "free_chlorine_mg_l", "ph": "ph"}[
+        rule.split("_", maxsplit=1)[0].split(".", maxsplit=1)[0]
+    ]
     return next(end for end in RULES.ends(quantity) if end.rule == rule)
 
 

@@ -96,10 +96,10 @@ class Case:
         )
         return self
 
-    def window(self, now_ms: int) -> Window:
+    def window(self) -> Window:
         columns = {}
-        for key, rows in self.readings.items():
-            rows = sorted(rows)
+        for key, unsorted in self.readings.items():
+            rows = sorted(unsorted)
             at = np.array([row[0] for row in rows], dtype=np.int64)
             columns[key] = ReadingColumns(
                 measured_at_ms=at,
@@ -141,7 +141,7 @@ class Case:
         )
 
     def judge(self, now_ms: int) -> Judgement:
-        return judge(self.window(now_ms), now_ms)
+        return judge(self.window(), now_ms)
 
 
 def shown(judgement: Judgement, quantity: str) -> ShownValue:

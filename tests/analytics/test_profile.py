@@ -35,8 +35,8 @@ def test_limits_are_those_of_the_facts(
     limit_id: str,
     low: float | None,
     high: float | None,
-    binding: bool,
-    status: ClauseStatus,  # noqa: FBT001 - a column
+    binding: bool,  # noqa: FBT001 - a column of the table
+    status: ClauseStatus,
 ) -> None:
     limit = next(limit for limit in load_profile("changzhou-2022").limits if limit.limit_id == limit_id)
     assert (limit.low, limit.high, limit.binding, limit.clause_status) == (low, high, binding, status)
@@ -78,7 +78,7 @@ def test_the_demo_has_short_times_and_a_notice() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ProfileError, match="'shanghai'.*changzhou-2022, demo"):
+    with pytest.raises(ProfileError, match=r"'shanghai'.*changzhou-2022, demo"):
         load_profile("shanghai")
     assert known_profiles() == ["changzhou-2022", "demo"]
 

@@ -1,4 +1,4 @@
-"""Overdue time in closed form against cell-by-cell loops (DESIGN 12.6, 12.7), and sets of intervals against sets of cells."""
+"""Overdue time in closed form against cell-by-cell loops (DESIGN 12.6, 12.7); intervals against sets of cells."""
 
 import numpy as np
 from hypothesis import given, settings

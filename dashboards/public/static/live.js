@@ -71,7 +71,7 @@ export function withheld(snapshot) {
   const values = snapshot.values.map((value) => {
     if (value.value === null || value.valid_until === null || Date.parse(value.valid_until) > now()) return value;
     const [zh, en] = words.quantities[value.quantity];
-    const reason = { code: "no_result_in_time", since: value.valid_until, zh: `${zh}没有及时更新的结果`, en: `No result of ${en} in time` };
+    const reason = { code: "no_result_in_time", since: value.valid_until, zh: `${zh}没有及时更新的结果`, en: `No result of ${/^.[A-Z]/.test(en) ? en : en[0].toLowerCase() + en.slice(1)} in time` };
     overdue ??= reason;
     return { ...value, value: null, state: "overdue", reason };
   });

@@ -289,7 +289,14 @@ def test_the_schemas_take_what_the_codec_takes_and_refuse_what_it_refuses_on_sha
     schemas = {name: json.loads(text) for name, text in documents().items()}
     validator = jsonschema.Draft202012Validator(schemas["readings.schema.json"])
     validator.validate(GOOD)
-    for bad in ({"x": 1}, {"schema": 2}, {"seq": -1}, {"boot_id": "no spaces"}, {"readings": []}):
+    changes: tuple[dict[str, Any], ...] = (
+        {"x": 1},
+        {"schema": 2},
+        {"seq": -1},
+        {"boot_id": "no spaces"},
+        {"readings": []},
+    )
+    for bad in changes:
         assert not validator.is_valid({**GOOD, **bad})
     entry = LogbookEntry(EntryKind.CLOSURE, "2026-07-01T08:00:00Z", "Li")
     message = json.loads(encode_logbook(LogbookMessage(1, "gw-1", "b", 0, [entry])))

@@ -52,7 +52,9 @@ def test_a_cursor_misses_no_arrival_of_concurrent_writers(open_adapter: Callable
         try:
             for number in range(writes):
                 store.write(IngestBatch(readings=[row(number, gateway=gateway)]), stored_at_ms=T0)
-                store.write_results(verdicts=[], states=[PoolStateRow(gateway, number * 60_000, "closed", b"{}")])
+                store.write_results(
+                    verdicts=[], states=[PoolStateRow(gateway, number * 60_000, "closed", b"{}")]
+                )
                 shown = PublishedValue("ph", "fc-1", T0 + number * 60_000, 7.0, "normal")
                 published = PublicationRow(f"pool-{gateway}", T0 + number, "h", "r", "closed", (shown,))
                 store.write_publications([published], stored_at_ms=T0)

@@ -133,7 +133,10 @@ def test_revisions_follow_a_cursor_in_the_order_of_writing(store: Store) -> None
 
 
 def test_states_are_appended_and_the_last_is_the_latest(store: Store) -> None:
-    rows = [PoolStateRow(pool, T0 + 60_000 * n, "in_standard", b"%d" % n) for n, pool in enumerate(["p1", "p2", "p1"])]
+    rows = [
+        PoolStateRow(pool, T0 + 60_000 * n, "in_standard", b"%d" % n)
+        for n, pool in enumerate(["p1", "p2", "p1"])
+    ]
     store.write_results(verdicts=[], states=rows[:2])
     store.write_results(verdicts=[], states=rows[2:])
     assert store.pool_states() == {"p1": rows[2], "p2": rows[1]}

@@ -1,0 +1,227 @@
+"""From the outbox to the broker: live messages at once, the backlog in its window, again what no receipt named in time."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.contract.receipts import Receipt
+from gateway.outbox import Outbox, OutboxMessage
+from gateway.publisher import Acknowledged, Connected, Disconnected, Publisher
+
+_log = structlog.get_logger()
+
+#: A broker that takes neither message nor connection away is given this many resend times before it is sent again.
+_UNACKNOWLEDGED_FACTOR = 6
+#: How often to look for messages whose time is up, at most. [ms]
+_LOOK_EVERY_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a gateway sends.
+
+    Live messages are always sent at once. Of the backlog at most `backlog_window` wait for the broker and at most
+    `unconfirmed_window` for receipts, so that neither broker nor ingest is flooded after an outage.
+    """
+
+    #: How long after the broker's acknowledgement a receipt may take. [s]
+    resend_after_s: float = 10.0
+    status_every_s: float = 60.0
+    backlog_window: int = 200
+    unconfirmed_window: int = 2000
+    #: The longest a step waits for a message or a receipt before it looks again. [s]
+    longest_wait_s: float = 1.0
+
+
+@dataclass(slots=True)
+class GatewayCounters:
+    """What was sent and what went wrong here, for the logs and for tests."""
+
+    sent: int = 0
+    dead_letters: int = 0
+    revived: int = 0
+    sensor_errors: int = 0
+    kept_errors: int = 0
+    unkept_readings: int = 0
+    loop_errors: int = 0
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A message that was sent and that no receipt has named yet."""
+
+    message_id: int
+    boot_id: str
+    seq: int
+    packet_id: int
+    sent_at_ms: int
+    acknowledged_at_ms: int | None = None
+
+
+class Delivery:
+    """Sends what an outbox keeps, and lets it forget what receipts name. One thread, as the outbox."""
+
+    def __init__(
+        self, *, gateway_id: str, outbox: Outbox, publisher: Publisher, pace: Pace, counters: GatewayCounters
+    ) -> None:
+        self._gateway_id = gateway_id
+        self._outbox = outbox
+        self._publisher = publisher
+        self._pace = pace
+        self._counters = counters
+        self._under_way: dict[int, _UnderWay] = {}
+        self._packets: dict[int, int] = {}
+        #: Receipts that could not be applied yet, because the disk was full.
+        self._receipts: list[Receipt] = []
+        self._heard_at_ms = -1
+        self._look_at_ms = 0
+        #: The backlog was looked through up to this id; False: there is nothing behind it.
+        self._next_id = 0
+        self._backlog = False
+        self._newest_first = False
+        #: Whether the gateway has news about itself; whoever says them sets it back.
+        self.news = False
+
+    def send(self, messages: Iterable[OutboxMessage], now_ms: int) -> None:
+        """Send live messages now, if there is a connection; else they join the backlog."""
+        for message in messages:
+            if not self._send(message, now_ms):
+                self.expect_backlog(message.message_id - 1)
+
+    def expect_backlog(self, after_id: int = 0) -> None:
+        """Look through the outbox again, from after an id on."""
+        self._next_id = min(self._next_id, after_id) if self._backlog else after_id
+        self._backlog = True
+
+    def _send(self, message: OutboxMessage, now_ms: int) -> bool:
+        packet_id = self._publisher.publish(message.topic, message.payload)
+        if packet_id is None:
+            return False
+        self._packets[packet_id] = message.message_id
+        self._under_way[message.message_id] = _UnderWay(
+            message.message_id, message.boot_id, message.seq, packet_id, now_ms
+        )
+        self._counters.sent += 1
+        return True
+
+    def take_events(self, now_ms: int) -> None:
+        """Act on what the publisher's thread has seen. OutboxError: the receipts are applied the next time."""
+        for event in self._publisher.events():
+            match event:
+                case Connected():
+                    self._newest_first = True
+                    self.expect_backlog()
+                    self.news = True
+                case Disconnected():
+                    # paho sends its unacknowledged packets again by itself; the rest waits for receipts or time.
+                    pass
+                case Acknowledged(packet_id):
+                    message_id = self._packets.pop(packet_id, None)
+                    under_way = None if message_id is None else self._under_way.get(message_id)
+                    if under_way is not None:
+                        under_way.acknowledged_at_ms = now_ms
+                case Receipt():
+                    self._receipts.append(event)
+        if self._receipts:
+            self._outbox.apply_receipts(self._receipts)
+            for receipt in self._receipts:
+                self._forget(receipt)
+            self._receipts.clear()
+            self._heard_at_ms = now_ms
+            if revived := self._outbox.revive():
+                self._counters.revived += revived
+                _log.warning(
+                    "dead letters are sent again: ingest is back",
+                    gateway_id=self._gateway_id,
+                    messages=revived,
+                )
+                self.expect_backlog()
+                self.news = True
+
+    def _forget(self, receipt: Receipt) -> None:
+        ranges = sorted(receipt.stored)
+        starts = [first for first, _ in ranges]
+        furthest = [0] * len(ranges)
+        reach = -1
+        for index, (_, last) in enumerate(ranges):
+            furthest[index] = reach = max(reach, last)
+        for under_way in list(self._under_way.values()):
+            place = bisect_right(starts, under_way.seq) - 1
+            if under_way.boot_id == receipt.boot_id and place >= 0 and under_way.seq <= furthest[place]:
+                del self._under_way[under_way.message_id]
+
+    def send_backlog(self, now_ms: int) -> None:
+        """Send older messages, oldest first, as far as their windows allow."""
+        self._give_up_waiting(now_ms)
+        if not self._publisher.connected or not self._backlog:
+            return
+        if self._newest_first:
+            # What is measured rarely has its newest value in the backlog: the public waits for that one.
+            self._send_all(self._outbox.newest(), now_ms)
+            self._newest_first = False
+        while (room := self._room()) > 0:
+            batch = self._outbox.pending(after_id=self._next_id, limit=room)
+            if not batch:
+                self._backlog = False
+                return
+            if not self._send_all(batch, now_ms):
+                return
+            self._next_id = max(self._next_id, batch[-1].message_id)
+
+    def _room(self) -> int:
+        return min(
+            self._pace.backlog_window - len(self._packets),
+            self._pace.unconfirmed_window - len(self._under_way),
+        )
+
+    def _send_all(self, messages: Sequence[OutboxMessage], now_ms: int) -> bool:
+        return all(
+            message.message_id in self._under_way or self._send(message, now_ms) for message in messages
+        )
+
+    def _give_up_waiting(self, now_ms: int) -> None:
+        """Count messages that the broker took and no receipt named in time, and let them be sent again."""
+        if now_ms < self._look_at_ms:
+            return
+        resend_ms = int(self._pace.resend_after_s * 1000)
+        self._look_at_ms = now_ms + min(_LOOK_EVERY_MS, max(1, resend_ms // 10))
+        unconfirmed: dict[int, bool] = {}
+        over: list[_UnderWay] = []
+        for under_way in self._under_way.values():
+            if under_way.acknowledged_at_ms is not None:
+                if now_ms - under_way.acknowledged_at_ms >= resend_ms:
+                    unconfirmed[under_way.message_id] = self._heard_at_ms < under_way.sent_at_ms
+                    over.append(under_way)
+            elif now_ms - under_way.sent_at_ms >= resend_ms * _UNACKNOWLEDGED_FACTOR:
+                over.append(under_way)
+        if not over:
+            return
+        dead = self._outbox.count_pubacks(unconfirmed)
+        for under_way in over:
+            del self._under_way[under_way.message_id]
+            self._packets.pop(under_way.packet_id, None)
+        self.expect_backlog(min(under_way.message_id for under_way in over) - 1)
+        if dead:
+            self._counters.dead_letters += len(dead)
+            self.news = True
+            _log.error(
+                "dead letters: the broker took them five times and no receipt came; see that ingest runs",
+                gateway_id=self._gateway_id,
+                messages=len(dead),
+            )
+
+    def forget_connection(self) -> None:
+        """Know of nothing that is under way: the connection is gone with all that it carried."""
+        self._packets.clear()
+        self._under_way.clear()
+
+    def shift(self, by_ms: int) -> None:
+        """Follow a clock that was put back."""
+        self._heard_at_ms += by_ms
+        self._look_at_ms += by_ms
+        for under_way in self._under_way.values():
+            under_way.sent_at_ms += by_ms
+            if under_way.acknowledged_at_ms is not None:
+                under_way.acknowledged_at_ms += by_ms

@@ -1,0 +1,119 @@
+"""In a real browser: the screen takes its number away by itself, and no page asks another host."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+_FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium, headless; skips where it or playwright is absent."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed (Debian: chromium)")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def now_service(service: Any, make_state: Any, make_value: Any) -> Any:
+    """The service with true time: the first pool's number is in force for a few seconds more."""
+    now_ms = time.time_ns() // 1_000_000
+    service.clock.now_ms = now_ms
+    service.judge(make_state(make_value(measured_at_ms=now_ms, valid_s=4.0), at_ms=now_ms))
+    service.states.step()
+    return service
+
+
+def test_the_number_leaves_the_screen_at_its_deadline_with_the_network_off(
+    chromium: Any, now_service: Any, serve: Any
+) -> None:
+    with serve(now_service) as url:
+        context = chromium.new_context(viewport={"width": 1920, "height": 1080})
+        page = context.new_page()
+        page.goto(f"{url}/display/p1")
+        number = page.locator(".card .value").first
+        number.wait_for()
+        assert number.inner_text() == "0.52"
+        assert "达标" in page.locator("[data-state-zh]").inner_text()
+        context.set_offline(True)
+        page.locator(".card .value").filter(has_text="—").first.wait_for(timeout=10_000)
+        assert page.locator("[data-state-zh]").inner_text() == "公示逾期"
+        assert "没有及时更新的结果" in page.locator("[data-why-zh]").inner_text()
+        assert page.evaluate(
+            "document.documentElement.scrollHeight <= innerHeight && document.body.scrollWidth <= innerWidth"
+        )
+        context.close()
+
+
+def test_a_screen_whose_clock_is_a_day_off_still_goes_by_the_server(
+    chromium: Any, now_service: Any, serve: Any
+) -> None:
+    with serve(now_service) as url:
+        context = chromium.new_context()
+        context.add_init_script("const real = Date.now; Date.now = () => real() - 86400000;")
+        page = context.new_page()
+        page.goto(f"{url}/display/p1")
+        page.locator(".card .value").first.wait_for()
+        assert page.locator(".card .value").first.inner_text() == "0.52"
+        page.locator(".card .value").filter(has_text="—").first.wait_for(timeout=10_000)
+        context.close()
+
+
+def test_a_change_reaches_the_list_without_a_reload(
+    chromium: Any, now_service: Any, serve: Any, make_state: Any, make_value: Any
+) -> None:
+    with serve(now_service) as url:
+        page = chromium.new_page()
+        page.goto(url)
+        cell = page.locator('[data-pool="p1"] [data-cell="free_chlorine_mg_l"] .value')
+        assert cell.inner_text() == "0.52"
+        now_ms = now_service.clock.now_ms + 1500
+        now_service.clock.now_ms = now_ms
+        now_service.judge(make_state(make_value(0.61, measured_at_ms=now_ms, valid_s=600), at_ms=now_ms))
+        now_service.states.step()
+        cell.filter(has_text="0.61").wait_for(timeout=10_000)
+        page.get_by_label("查找泳池").fill("nothing like it")
+        assert page.locator("tr[data-pool]:visible").count() == 0
+        assert page.locator("[data-empty]").is_visible()
+        page.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/pools/p1", "/display/p1", "/pools/nowhere"])
+def test_a_page_asks_this_host_only_and_runs_without_an_error(
+    chromium: Any, now_service: Any, serve: Any, path: str
+) -> None:
+    with serve(now_service) as url:
+        page = chromium.new_page(viewport={"width": 360, "height": 780})
+        hosts: set[str] = set()
+        faults: list[str] = []
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                faults.append(message.text) if "Content Security Policy" in message.text else None
+            ),
+        )
+        page.goto(url + path)
+        page.wait_for_timeout(700)
+        assert hosts == {urlsplit(url).netloc}
+        assert faults == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+            "the page is wider than a phone"
+        )
+        page.close()
