@@ -15,7 +15,7 @@ from analytics.series import (
     seed_of,
 )
 from analytics.spans import FAR_MS, next_edge, span_at
-from analytics.status import pool_condition, shown_values
+from analytics.status import other_values, pool_condition, shown_values
 from analytics.verdicts import Finding
 from analytics.window import NO_READINGS, Seeds, Window
 
@@ -110,6 +110,7 @@ def _pool_state(
         open_verdicts=[],
         profile=window.profile.name,
         profile_notice=window.profile.notice,
+        others=other_values(window, online, samples, values, now_ms=now_ms),
         next_change_ms=min((edge for edge in edges if now_ms < edge < FAR_MS), default=None),
     )
 
@@ -118,25 +119,14 @@ def _edges(
     window: Window, online: Sequence[OnlineSeries], samples: Sequence[SampleSeries], *, now_ms: int
 ) -> Iterator[int]:
     """Instants at which time alone changes something, some of them past."""
-    for spans in (window.opening, window.open_time):
-        edge = next_edge(spans, now_ms)
-        if edge is not None:
-            yield edge
-    for period in window.entries.maintenance:
-        yield from (period.from_ms, period.until_ms)
-    if window.begin_ms is not None:
-        yield window.begin_ms
-    for limit in window.rules.limits:
-        yield from (edge for edge in (limit.from_ms, limit.to_ms) if edge is not None)
-    for sensor in window.pool.sensors:
-        yield from (edge for edge in (sensor.from_ms, sensor.until_ms) if edge is not None)
-    for series in online:
-        if series.future_ms is not None:
-            yield series.future_ms
-        if series.last_good_ms is not None:
-            yield series.last_good_ms + series.gap_ms + 1
-    for found in samples:
-        if found.future_ms is not None:
-            yield found.future_ms
-        if len(found.good.measured_at_ms):
-            yield int(found.good.measured_at_ms[-1]) + found.age_ms
+    dates = [window.begin_ms, next_edge(window.opening, now_ms), next_edge(window.open_time, now_ms)]
+    dates += [date for period in window.entries.maintenance for date in (period.from_ms, period.until_ms)]
+    dates += [date for limit in window.rules.limits for date in (limit.from_ms, limit.to_ms)]
+    dates += [date for sensor in window.pool.sensors for date in (sensor.from_ms, sensor.until_ms)]
+    dates += [series.future_ms for series in online]
+    dates += [found.future_ms for found in samples]
+    dates += [
+        None if found.last_good_ms is None else found.last_good_ms + found.gap_ms + 1 for found in online
+    ]
+    dates += [found.good.measured_at_ms[-1:].max(initial=0).item() + found.age_ms for found in samples]
+    return (date for date in dates if date is not None)

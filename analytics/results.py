@@ -109,7 +109,7 @@ class DutyState(msgspec.Struct, frozen=True):
 class PoolState(msgspec.Struct, frozen=True):
     """Everything that can be said of a pool at `at_ms`; what boards and the public pages read.
 
-    `expected`: readings are due now (open, connected, not in maintenance). `next_change_ms`: when time alone
+    `others`: results in force beside `values`, which has one of each quantity. `expected`: readings are due now (open, connected, not in maintenance). `next_change_ms`: when time alone
     will change this, if no message does before.
     """
 
@@ -129,6 +129,7 @@ class PoolState(msgspec.Struct, frozen=True):
     profile: str
     profile_notice: bool
     next_change_ms: int | None = None
+    others: list[ShownValue] = []
 
 
 class VerdictKind(StrEnum):

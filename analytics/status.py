@@ -43,15 +43,8 @@ def shown_values(
     window: Window, online: Sequence[OnlineSeries], samples: Sequence[SampleSeries], *, now_ms: int
 ) -> list[ShownValue]:
     """The value of each quantity that decides its state, in order of display; only quantities that have a limit."""
-    by_key = {series.key: series for series in online}
-    registered = [
-        sensor
-        for sensor in window.pool.sensors
-        if (sensor.from_ms is None or sensor.from_ms <= now_ms)
-        and (sensor.until_ms is None or now_ms < sensor.until_ms)
-    ]
     named = (
-        {sensor.quantity for sensor in registered}
+        {sensor.quantity for sensor in _registered(window, now_ms=now_ms)}
         | window.resulting
         | {found.key.quantity for found in samples}
     )
@@ -60,21 +53,71 @@ def shown_values(
         limit = window.rules.operating(quantity, now_ms)
         if quantity not in named or limit is None:
             continue
-        probes = [
-            _probe(
-                window, sensor, order, by_key.get(SeriesKey(sensor.sensor_id, quantity)), limit, now_ms=now_ms
-            )
-            for order, sensor in enumerate(registered)
-            if sensor.quantity == quantity
-        ]
-        people = [
-            standing
-            for found in samples
-            if found.key.quantity == quantity
-            and (standing := _result_by_people(window, found, limit, now_ms=now_ms)) is not None
-        ]
+        probes, people = _standings(window, online, samples, quantity, limit, now_ms=now_ms)
         values.append(_shown(_decide(quantity, probes, people, begin_ms=window.begin_ms), quantity, limit))
     return values
+
+
+def other_values(
+    window: Window,
+    online: Sequence[OnlineSeries],
+    samples: Sequence[SampleSeries],
+    shown: Sequence[ShownValue],
+    *,
+    now_ms: int,
+) -> list[ShownValue]:
+    """Results in force beside those that are shown: of a probe while a test by hand decides, and the other way round.
+
+    They are published too, so that a result does not count as unpublished because a worse one stands before it.
+    """
+    others = []
+    for value in shown:
+        quantity = Quantity(value.quantity)
+        limit = window.rules.operating(quantity, now_ms)
+        if limit is None:
+            continue
+        probes, people = _standings(window, online, samples, quantity, limit, now_ms=now_ms)
+        others += [
+            _shown(standing, quantity, limit)
+            for standing in [*probes, *people]
+            if standing.vouched and standing.key.sensor_id != value.sensor_id
+        ]
+    return others
+
+
+def _registered(window: Window, *, now_ms: int) -> list[Sensor]:
+    """Sensors in service, in registry order."""
+    return [
+        sensor
+        for sensor in window.pool.sensors
+        if (sensor.from_ms is None or sensor.from_ms <= now_ms)
+        and (sensor.until_ms is None or now_ms < sensor.until_ms)
+    ]
+
+
+def _standings(
+    window: Window,
+    online: Sequence[OnlineSeries],
+    samples: Sequence[SampleSeries],
+    quantity: Quantity,
+    limit: Limit,
+    *,
+    now_ms: int,
+) -> tuple[list[_Standing], list[_Standing]]:
+    """What the probes and the people say of one quantity."""
+    by_key = {series.key: series for series in online}
+    probes = [
+        _probe(window, sensor, order, by_key.get(SeriesKey(sensor.sensor_id, quantity)), limit, now_ms=now_ms)
+        for order, sensor in enumerate(_registered(window, now_ms=now_ms))
+        if sensor.quantity == quantity
+    ]
+    people = [
+        standing
+        for found in samples
+        if found.key.quantity == quantity
+        and (standing := _result_by_people(window, found, limit, now_ms=now_ms)) is not None
+    ]
+    return probes, people
 
 
 def _probe(
@@ -132,26 +175,17 @@ def _probe(
     ):
         value = float(series.good.value[-1])
         outside_by = limit.outside_by(value)
-        if active:
-            return standing(
-                ValueState.OUT_OF_STANDARD,
-                ReasonCode.OUTSIDE_LIMIT,
-                since_ms=min(active),
-                value=value,
-                outside_by=outside_by or 0.0,
-            )
-        if outside_by is None:
-            return standing(ValueState.IN_STANDARD, None, value=value)
-        if not limit.binding:
-            return standing(ValueState.ADVICE, ReasonCode.OUTSIDE_LIMIT, value=value, outside_by=outside_by)
         pending = [since for _, machine in series.courses if (since := machine.pending_since_ms) is not None]
-        return standing(
-            ValueState.OUT_OF_STANDARD,
-            ReasonCode.NOT_YET_CONFIRMED,
-            since_ms=min(pending, default=last_ms),
-            value=value,
-            outside_by=outside_by,
-        )
+        verdict: tuple[ValueState, ReasonCode | None] = (ValueState.IN_STANDARD, None)
+        since_ms = None
+        if active:
+            verdict, since_ms = (ValueState.OUT_OF_STANDARD, ReasonCode.OUTSIDE_LIMIT), min(active)
+        elif outside_by is not None and not limit.binding:
+            verdict = (ValueState.ADVICE, ReasonCode.OUTSIDE_LIMIT)
+        elif outside_by is not None:
+            verdict = (ValueState.OUT_OF_STANDARD, ReasonCode.NOT_YET_CONFIRMED)
+            since_ms = min(pending, default=last_ms)
+        return standing(*verdict, since_ms=since_ms, value=value, outside_by=outside_by or 0.0)
     if active:
         return standing(ValueState.UNVERIFIED, ReasonCode.UNVERIFIED_SINCE, since_ms=last_ms)
     said_so = (
@@ -299,31 +333,41 @@ def pool_condition(
     window: Window, values: Sequence[ShownValue], *, now_ms: int
 ) -> tuple[PoolCondition, Reason | None]:
     """State of the pool and why. Silence is never in standard."""
-    begin_ms = window.begin_ms
-    if begin_ms is None or now_ms < begin_ms:
-        return PoolCondition.NOT_CONNECTED, Reason(ReasonCode.NEVER_CONNECTED)
-    closure = period_at(window.entries.closures, now_ms)
-    if closure is not None:
-        return PoolCondition.CLOSED, Reason(
-            ReasonCode.CLOSED_BY_ENTRY, since_ms=closure.from_ms, by=closure.by, text=closure.text
-        )
-    if not holds(window.opening, now_ms):
-        return PoolCondition.CLOSED, Reason(ReasonCode.OUTSIDE_OPENING_HOURS)
-    work = period_at(window.entries.maintenance, now_ms)
-    if work is not None:
-        return PoolCondition.MAINTENANCE, Reason(
-            ReasonCode.MAINTENANCE_ENTRY, since_ms=work.from_ms, by=work.by, text=work.text
-        )
-    for value in values:
-        if value.state in _OUT:
-            return PoolCondition.OUT_OF_STANDARD, value.reason
+    idle = _idle(window, now_ms=now_ms)
+    if idle is not None:
+        return idle
     required = [value for value in values if value.quantity in ORDER_17_QUANTITIES]
+    worse = (
+        (PoolCondition.OUT_OF_STANDARD, values, _OUT),
+        (PoolCondition.OVERDUE, required, (ValueState.OVERDUE,)),
+        (PoolCondition.SUSPECT, values, (ValueState.SUSPECT,)),
+    )
+    for condition, among, states in worse:
+        deciding = next((value for value in among if value.state in states), None)
+        if deciding is not None:
+            return condition, deciding.reason
     if not required:
-        return PoolCondition.OVERDUE, Reason(ReasonCode.NO_RESULT_IN_TIME, since_ms=begin_ms)
-    for value in required:
-        if value.state is ValueState.OVERDUE:
-            return PoolCondition.OVERDUE, value.reason
-    for value in values:
-        if value.state is ValueState.SUSPECT:
-            return PoolCondition.SUSPECT, value.reason
+        return PoolCondition.OVERDUE, Reason(ReasonCode.NO_RESULT_IN_TIME, since_ms=window.begin_ms)
     return PoolCondition.IN_STANDARD, None
+
+
+def _idle(window: Window, *, now_ms: int) -> tuple[PoolCondition, Reason] | None:
+    """Why nothing is expected of the pool now; None if something is."""
+    found: tuple[PoolCondition, Reason] | None = None
+    closure = period_at(window.entries.closures, now_ms)
+    work = period_at(window.entries.maintenance, now_ms)
+    if window.begin_ms is None or now_ms < window.begin_ms:
+        found = PoolCondition.NOT_CONNECTED, Reason(ReasonCode.NEVER_CONNECTED)
+    elif closure is not None:
+        found = (
+            PoolCondition.CLOSED,
+            Reason(ReasonCode.CLOSED_BY_ENTRY, since_ms=closure.from_ms, by=closure.by, text=closure.text),
+        )
+    elif not holds(window.opening, now_ms):
+        found = PoolCondition.CLOSED, Reason(ReasonCode.OUTSIDE_OPENING_HOURS)
+    elif work is not None:
+        found = (
+            PoolCondition.MAINTENANCE,
+            Reason(ReasonCode.MAINTENANCE_ENTRY, since_ms=work.from_ms, by=work.by, text=work.text),
+        )
+    return found

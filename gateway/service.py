@@ -165,23 +165,23 @@ class GatewayService:
         if not self._unkept:
             return
         try:
-            if self._given_up is not None:
-                from_ms, to_ms, readings = self._given_up
-                self.outbox.record_unkept(from_ms=from_ms, to_ms=to_ms, readings=readings)
-                self._given_up = None
-                self._delivery.news = True
             messages = self.keep([(pool_id, readings) for _, pool_id, readings in self._unkept], now_ms)
         except OutboxError:
             self._give_up_oldest()
             raise
         self._unkept.clear()
-        if self._outbox_fails:
-            self._outbox_fails = False
-            _log.info("the outbox works again", gateway_id=self.gateway_id)
         self._kept.append((now_ms, sum(len(message.payload) for message in messages)))
         while self._kept[0][0] < now_ms - _HOUR_MS:
             self._kept.popleft()
         self._delivery.send(messages, now_ms)
+        if self._given_up is not None:
+            from_ms, to_ms, count = self._given_up
+            self.outbox.record_unkept(from_ms=from_ms, to_ms=to_ms, readings=count)
+            self._given_up = None
+            self._delivery.news = True
+        if self._outbox_fails:
+            self._outbox_fails = False
+            _log.info("the outbox works again", gateway_id=self.gateway_id)
 
     def _give_up_oldest(self) -> None:
         held = sum(len(readings) for _, _, readings in self._unkept)

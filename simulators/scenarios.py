@@ -22,7 +22,7 @@ _FC = Quantity.FREE_CHLORINE_MG_L
 _DEMO_SLOTS = (
     Slot(FaultKind.LOW_CHLORINE, start_s=20.0, duration_s=50.0),
     Slot(FaultKind.SILENT_SENSOR, start_s=25.0, duration_s=45.0, sensor_id="fc-1", quantity=_FC),
-    Slot(FaultKind.DEAD_GATEWAY, start_s=35.0, duration_s=45.0),
+    Slot(FaultKind.DEAD_GATEWAY, start_s=35.0, duration_s=90.0),
     Slot(FaultKind.PH_DRIFT, start_s=60.0, duration_s=40.0),
     Slot(
         FaultKind.STUCK_PROBE,
@@ -185,7 +185,7 @@ def _pool(gateway_id: str, pool_id: str, *, seed: int) -> ScenarioPool:
         bathers=round(volume_m3 / rng.uniform(12.0, 25.0)),
         chlorine_slope=round(rng.uniform(0.97, 1.0), 3),
         tester=rng.choice(_TESTERS),
-        test_interval_s=float(rng.randrange(60, 81, 2)),
+        test_interval_s=float(rng.randrange(40, 55, 2)),
     )
 
 

@@ -6,7 +6,15 @@ from typing import Any
 
 import msgspec
 
-from analytics.results import DutyStanding, PoolCondition, PoolState, ReasonCode, ShownValue, ValueState
+from analytics.results import (
+    DutyStanding,
+    PoolCondition,
+    PoolState,
+    Reason,
+    ReasonCode,
+    ShownValue,
+    ValueState,
+)
 from dashboards.public.words import reason_words
 from gateway.contract.quantities import SPECS, Quantity
 from gateway.contract.registry import Pool, Registry
@@ -118,6 +126,7 @@ def build_snapshot(state: PoolState, *, pool: Pool, registry: Registry, publishe
         "profile": state.profile,
         "notice": state.profile_notice,
         "values": [_value(shown) for shown in state.values],
+        "others": [_value(shown) for shown in state.others],
         "duties": [
             {
                 "duty": duty.duty,
@@ -168,7 +177,7 @@ def expires_at_ms(snapshot: Snapshot) -> int | None:
     """When the first number of a snapshot may no longer be shown; None if it shows none with a deadline."""
     deadlines = [
         parse_timestamp(value["valid_until"])
-        for value in snapshot["values"]
+        for value in (*snapshot["values"], *snapshot["others"])
         if value["value"] is not None and value["valid_until"] is not None
     ]
     return min(deadlines, default=None)
@@ -182,24 +191,25 @@ def withhold_expired(snapshot: Snapshot, *, now_ms: int) -> Snapshot:
     expires = expires_at_ms(snapshot)
     if expires is None or now_ms < expires:
         return snapshot
-    values = []
-    for value in snapshot["values"]:
-        deadline = value["valid_until"]
-        if value["value"] is not None and deadline is not None and parse_timestamp(deadline) <= now_ms:
-            reason = _overdue_reason(value["quantity"], deadline)
-            values.append({**value, "value": None, "state": ValueState.OVERDUE.value, "reason": reason})
-        else:
-            values.append(value)
-    changed: Snapshot = {**snapshot, "values": values}
-    if snapshot["state"] == PoolCondition.IN_STANDARD:
-        worst = next(value for value in values if value["state"] == ValueState.OVERDUE)
+    values = [_withheld(value, now_ms) for value in snapshot["values"]]
+    others = [value for value in snapshot["others"] if _withheld(value, now_ms) is value]
+    changed: Snapshot = {**snapshot, "values": values, "others": others}
+    worst = next((value for value in values if value["state"] == ValueState.OVERDUE), None)
+    if snapshot["state"] == PoolCondition.IN_STANDARD and worst is not None:
         changed |= {"state": PoolCondition.OVERDUE.value, "reason": worst["reason"]}
     return _sealed(changed, now_ms)
 
 
-def _overdue_reason(quantity: str, since: str) -> dict[str, Any]:
-    from analytics.results import Reason
+def _withheld(value: dict[str, Any], now_ms: int) -> dict[str, Any]:
+    """A value without its number if its deadline has passed; itself if not."""
+    deadline = value["valid_until"]
+    if value["value"] is None or deadline is None or parse_timestamp(deadline) > now_ms:
+        return value
+    reason = _overdue_reason(value["quantity"], deadline)
+    return {**value, "value": None, "state": ValueState.OVERDUE.value, "reason": reason}
 
+
+def _overdue_reason(quantity: str, since: str) -> dict[str, Any]:
     words = reason_words(Reason(ReasonCode.NO_RESULT_IN_TIME, quantity=quantity))
     assert words is not None  # noqa: S101 - a reason was given
     return {"code": ReasonCode.NO_RESULT_IN_TIME.value, "since": since, "zh": words.zh, "en": words.en}
@@ -250,7 +260,7 @@ def publication_row(snapshot: Snapshot, *, replica: str) -> PublicationRow:
                 value=value["value"],
                 status=_STATUS_OF_KIND[value["kind"]],
             )
-            for value in snapshot["values"]
+            for value in (*snapshot["values"], *snapshot["others"])
             if value["measured_at"] is not None
         ),
     )

@@ -73,7 +73,7 @@ def test_the_demo_has_short_times_and_a_notice() -> None:
     assert not load_profile("changzhou-2022").notice
     assert profile.limits == load_profile("changzhou-2022").limits
     rules = rules_for(profile, PoolKind.INDOOR)
-    assert (rules.online_age_ms("ph"), rules.test_age_ms("ph")) == (20_000, 120_000)
+    assert (rules.online_age_ms("ph"), rules.test_age_ms("ph")) == (20_000, 70_000)
     assert (profile.confirmation("ph").confirm_ms, profile.confirmation("ph").clear_ms) == (10_000, 10_000)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,6 +134,21 @@ def test_a_publication_keeps_value_and_time_of_measurement(
     assert [(value.sensor_id, value.measured_at_ms, value.value, value.status) for value in row.values] == [
         ("fc-1", T0, 0.52, "normal")
     ]
+
+
+def test_a_result_beside_the_shown_one_is_published_and_leaves_at_its_own_deadline(
+    build: Callable[..., Snapshot], make_state: Any, make_value: Any
+) -> None:
+    by_hand = make_value(1.2, kind="manual", state=ValueState.OUT_OF_STANDARD, valid_s=600)
+    state = make_state(by_hand, state=PoolCondition.OUT_OF_STANDARD)
+    snapshot = build(msgspec.structs.replace(state, others=[make_value(valid_s=20)]))
+    assert [(value.status, value.value) for value in publication_row(snapshot, replica="r").values] == [
+        ("manual", 1.2),
+        ("normal", 0.52),
+    ]
+    assert expires_at_ms(snapshot) == T0 + 20_000
+    later = withhold_expired(snapshot, now_ms=T0 + 20_000)
+    assert (later["others"], later["values"], later["state"]) == ([], snapshot["values"], "out_of_standard")
 
 
 @given(st.floats(0.0, 2.0))

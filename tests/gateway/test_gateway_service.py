@@ -13,7 +13,7 @@ import pytest
 from gateway.contract.quantities import Quantity
 from gateway.contract.readings import Reading
 from gateway.contract.times import format_timestamp
-from gateway.errors import OutboxError, SensorError
+from gateway.errors import SensorError
 from gateway.outbox import Outbox, read_account
 from gateway.publisher import Publisher
 from gateway.sensors.ports import SensorPort
@@ -73,37 +73,48 @@ def test_a_message_leaves_the_outbox_only_when_a_receipt_names_it(
     assert service.counters.sent == sensor.count
 
 
-def test_an_outage_loses_nothing_and_live_readings_do_not_wait_behind_the_backlog(
+def test_a_broker_that_is_killed_and_comes_back_costs_no_reading(
     broker: "MosquittoBroker", make_gateway: "MakeGateway", play_ingest: "PlayIngest", step_until: "StepUntil"
 ) -> None:
     sensor = CountingSensor(interval_s=0.02)
     ingest = play_ingest(True)
-    service = make_gateway([sensor], Pace(backlog_window=5, resend_after_s=60))
+    service = make_gateway([sensor], Pace(resend_after_s=1.0))
     step_until(service, lambda: len(ingest.order()) >= 3)
     broker.kill()
     step_until(service, lambda: not service.publisher.connected)
-    before_outage = sensor.count
-    step_until(service, lambda: sensor.count >= before_outage + 5)  # it measures on
-    outage = service.keep([("p1", [reading(clock(), 1.0)]) for _ in range(2000)], clock())
-    last_of_outage = outage[-1].seq
-    already = len(ingest.order())
+    before = sensor.count
+    step_until(service, lambda: sensor.count >= before + 20)  # it measures on
     broker.start()
     step_until(service, lambda: service.publisher.connected)
-    step_until(service, lambda: service.outbox.next_seq() > last_of_outage + 10)
+    before = sensor.count
+    step_until(service, lambda: sensor.count >= before + 20)
     service.measuring = False
-    sent = service.outbox.next_seq()
-    step_until(service, lambda: len(set(ingest.order())) == sent)
-    order = [seq for _, seq in ingest.order()[already:]]
-    live = [index for index, seq in enumerate(order) if seq > last_of_outage]
-    backlog = [index for index, seq in enumerate(order) if seq < last_of_outage]
-    assert live[0] < backlog[len(backlog) // 2]
-    # The newest value that the outage left does not wait for the 2,000 before it either.
-    assert order.index(last_of_outage) < backlog[len(backlog) // 2]
-    oldest_first = [seq for seq in dict.fromkeys(order) if before_outage < seq < last_of_outage]
-    assert oldest_first == sorted(oldest_first)
     step_until(service, lambda: service.settled)
+    assert {seq for _, seq in ingest.order()} == set(range(sensor.count))
     account = service.outbox.account()
-    assert (account.messages_sent, account.messages_dead, account.messages_dropped) == (sent, 0, 0)
+    assert (account.messages_sent, account.messages_dead, account.messages_dropped) == (sensor.count, 0, 0)
+
+
+def test_live_readings_do_not_wait_behind_the_backlog(
+    make_gateway: "MakeGateway", play_ingest: "PlayIngest", step_until: "StepUntil"
+) -> None:
+    sensor = CountingSensor(interval_s=0.02)
+    ingest = play_ingest(True)
+    service = make_gateway([sensor], Pace(backlog_window=5))
+    step_until(service, lambda: len(ingest.order()) >= 3)
+    service.disconnect_abruptly()
+    outage = service.keep([("p1", [reading(clock(), 1.0)]) for _ in range(2000)], clock())
+    first, last = outage[0].seq, outage[-1].seq
+    service.reconnect()
+    step_until(service, lambda: service.outbox.next_seq() > last + 10 and service.publisher.connected)
+    service.measuring = False
+    step_until(service, lambda: service.settled)
+    order = [seq for _, seq in dict.fromkeys(ingest.order())]
+    assert set(order) == set(range(service.outbox.next_seq()))
+    backlog = [index for index, seq in enumerate(order) if first <= seq < last]
+    live = [index for index, seq in enumerate(order) if seq > last]
+    assert live[0] < backlog[len(backlog) // 2]
+    assert [order[index] for index in backlog] == list(range(first, last))
 
 
 def test_the_backlog_leaves_in_its_window_while_no_receipt_comes(
@@ -117,7 +128,7 @@ def test_the_backlog_leaves_in_its_window_while_no_receipt_comes(
         service.step(clock())
     assert service.counters.sent == 30
     ingest.confirming = True
-    ingest.confirm("g1", service.outbox.boot_id, [(0, 29)])
+    ingest.confirm_all()
     step_until(service, lambda: service.settled)
     assert len(ingest.order()) == 100 == service.counters.sent
 
@@ -292,32 +303,55 @@ def test_one_message_carries_what_is_due_together_and_many_readings_are_split(
 def test_readings_wait_in_memory_while_the_disk_is_full_and_none_is_lost(
     make_gateway: "MakeGateway", play_ingest: "PlayIngest", step_until: "StepUntil"
 ) -> None:
-    sensor = CountingSensor(interval_s=0.01)
-    ingest = play_ingest(True)
+    sensor = CountingSensor(interval_s=0.02)
+    ingest = play_ingest(False)
     service = make_gateway([sensor], Pace())
     step_until(service, lambda: sensor.count >= 2)
     connection = service.outbox._connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")  # as a full disk: SQLITE_FULL
-    ballast = [("p9", [reading(clock(), 1.0)] * 400)]
-    with pytest.raises(OutboxError, match="disk full|is full"):
-        while True:
-            service.keep(ballast, clock())
-    step_until(service, lambda: service.counters.kept_errors > 0 or sensor.count > 500)
-    assert service.counters.kept_errors > 0
-    waiting = sensor.count
-    step_until(service, lambda: sensor.count >= waiting + 5)
+    step_until(service, lambda: service.counters.kept_errors > 0)
+    full_at = sensor.count
+    step_until(service, lambda: sensor.count >= full_at + 10)
+    assert service.outbox.account().readings_sent < sensor.count - 8
+    assert not service.settled
     connection.execute("PRAGMA max_page_count = 1000000")
     service.measuring = False
-    step_until(service, lambda: service.settled)
-    measured = {
-        item.value
-        for envelope in ingest.envelopes
-        for item in envelope.items
-        if isinstance(item, Reading) and envelope.seq is not None and item.value != 1.0
-    }
-    ingest.order()
-    assert measured >= {count / 100 for count in range(1, sensor.count + 1) if count != 100}
+    step_until(service, lambda: service.outbox.account().readings_sent == sensor.count)
+    ingest.confirming = True
+    ingest.confirm_all()
+
+    def all_confirmed() -> bool:
+        ingest.confirm_all()
+        return service.settled
+
+    step_until(service, all_confirmed)
+    measured = {item.value for one in ingest.envelopes for item in one.items if isinstance(item, Reading)}
+    assert measured == {count / 100 for count in range(1, sensor.count + 1)}
+
+
+def test_what_a_full_disk_costs_in_the_end_is_recorded(
+    make_gateway: "MakeGateway", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.service._MOST_UNKEPT", 10)
+    sensor = CountingSensor(interval_s=0.001)
+    service = make_gateway([sensor], Pace())
+    connection = service.outbox._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    begun_ms = clock()
+    for instant in range(1, 60):
+        service.step(begun_ms + 10 * instant)
+    connection.execute("PRAGMA max_page_count = 1000000")
+    service.step(begun_ms + 1000)
+    account = service.outbox.account()
+    assert service.counters.unkept_readings > 0
+    assert account.readings_dropped == service.counters.unkept_readings
+    assert account.readings_sent == sensor.count
+    assert account.readings_pending == sensor.count - account.readings_dropped
+    (span,) = service.outbox.dropped()
+    assert begun_ms < span.from_ms < span.to_ms < begun_ms + 600
+    assert span.messages == 0
 
 
 def test_a_clock_that_is_put_back_stops_no_sensor_and_no_resending(
@@ -338,7 +372,7 @@ def test_a_clock_that_is_put_back_stops_no_sensor_and_no_resending(
 
 
 def test_one_loop_runs_several_gateways_and_ends_them_in_order(
-    broker: "MosquittoBroker", tmp_path: Path, play_ingest: "PlayIngest"
+    broker: "MosquittoBroker", tmp_path: Path, play_ingest: "PlayIngest", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest = play_ingest(True)
     services = []
@@ -352,22 +386,27 @@ def test_one_loop_runs_several_gateways_and_ends_them_in_order(
         )
         service.start_boot()
         services.append(service)
-    services[1].step = _fails  # type: ignore[method-assign,assignment] # a fault that no code foresees
+    monkeypatch.setattr(services[1].outbox, "pending", _fails)  # a fault that no code foresees
     stop = threading.Event()
-    runner = threading.Thread(target=run_gateways, args=(services,), kwargs={"stop": stop, "drain_s": 5.0})
-    runner.start()
-    deadline = time.monotonic() + 15
-    while len(ingest.order()) < 10 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    stop.set()
-    runner.join(20)
-    assert not runner.is_alive()
-    accounts = {name: read_account(tmp_path / name / "outbox.sqlite") for name in ("g1", "g3")}
-    assert all(account.messages_sent >= 3 and account.messages_pending == 0 for account in accounts.values())
-    taken = {(envelope.gateway_id, envelope.seq) for envelope in ingest.envelopes if ingest.order()}
-    assert len(taken) == sum(account.messages_sent for account in accounts.values())
+
+    def stop_when_enough_came() -> None:
+        deadline = time.monotonic() + 15
+        while len(ingest.order()) < 10 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        stop.set()
+
+    watcher = threading.Thread(target=stop_when_enough_came)
+    watcher.start()
+    run_gateways(services, stop=stop, drain_s=5.0)
+    watcher.join()
+    ingest.order()
+    for name in ("g1", "g3"):
+        account = read_account(tmp_path / name / "outbox.sqlite")
+        assert account.messages_pending == 0
+        taken = {envelope.seq for envelope in ingest.envelopes if envelope.gateway_id == name}
+        assert taken == set(range(account.messages_sent)) != set()
     assert services[1].counters.loop_errors >= 1
 
 
-def _fails(_now_ms: int) -> float:
+def _fails(**_: int) -> list[object]:
     raise RuntimeError("not foreseen")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.contract.receipts import Receipt
 from gateway.errors import OutboxError
-from gateway.outbox import MOST_PUBACKS, Draft, Outbox, read_account
+from gateway.outbox import MOST_PUBACKS, Draft, Outbox, OutboxMessage, read_account
 
 
 def draft(text: str = "x", readings: int = 1) -> Draft:
@@ -27,43 +27,73 @@ operations = st.lists(
             st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=3),
         ),
         st.tuples(st.just("boot"), st.just(0)),
+        st.tuples(st.just("puback"), st.lists(st.integers(0, 30), min_size=1, max_size=8)),
+        st.tuples(st.just("silence"), st.lists(st.integers(0, 30), min_size=1, max_size=8)),
+        st.tuples(st.just("revive"), st.just(0)),
+        st.tuples(st.just("reopen"), st.just(0)),
     ),
-    max_size=30,
+    max_size=40,
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations)
 def test_what_is_kept_is_what_was_appended_and_no_receipt_has_named(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, object]]
 ) -> None:
-    outbox = Outbox(tmp_path_factory.mktemp("outbox") / "outbox.sqlite")
+    path = tmp_path_factory.mktemp("outbox") / "outbox.sqlite"
+    outbox = Outbox(path)
     boots = 0
     outbox.begin_boot("boot-0", 0)
-    model: dict[tuple[str, int], bytes] = {}
-    appended = 0
+    # (boot, seq) -> [message id, PUBACKs, dead: None, or whether in silence]
+    model: dict[tuple[str, int], list[int | None]] = {}
+    appended: dict[str, int] = {"boot-0": 0}
     for name, argument in steps:
         boot_id = f"boot-{boots}"
-        if name == "append":
-            assert isinstance(argument, int)
-            for message in outbox.append([draft()] * argument, 5):
-                model[message.boot_id, message.seq] = f"x{message.seq}".encode()
-                appended += 1
-        elif name == "boot":
-            boots += 1
-            outbox.begin_boot(f"boot-{boots}", 0)
-        else:
-            assert isinstance(argument, list)
-            ranges = [(min(pair), max(pair)) for pair in argument]
-            outbox.apply_receipt(Receipt(boot_id, ranges))
-            for first, last in ranges:
-                for seq in range(first, last + 1):
-                    model.pop((boot_id, seq), None)
-    kept = {(message.boot_id, message.seq): message.payload for message in outbox.pending(limit=1000)}
-    assert kept == model
+        match name, argument:
+            case "append", int(count):
+                for message in outbox.append([draft()] * count, 5):
+                    assert (message.boot_id, message.seq) == (boot_id, appended[boot_id])
+                    model[message.boot_id, message.seq] = [message.message_id, 0, None]
+                    appended[boot_id] += 1
+            case "boot" | "reopen", _:
+                if name == "reopen":
+                    outbox.close()
+                    outbox = Outbox(path)
+                boots += 1
+                outbox.begin_boot(f"boot-{boots}", 0)
+                appended[f"boot-{boots}"] = 0
+            case "receipt", list(pairs):
+                ranges = [(min(pair), max(pair)) for pair in pairs]
+                outbox.apply_receipt(Receipt(boot_id, ranges))
+                for first, last in ranges:
+                    for seq in range(first, last + 1):
+                        model.pop((boot_id, seq), None)
+            case "puback" | "silence", list(seqs):
+                taken = [model[boot_id, seq] for seq in set(seqs) if (boot_id, seq) in model]
+                died = outbox.count_pubacks({one[0] or 0: name == "silence" for one in taken})
+                for one in taken:
+                    if one[2] is None:
+                        one[1] = (one[1] or 0) + 1
+                        if one[1] == MOST_PUBACKS:
+                            one[2] = int(name == "silence")
+                            assert one[0] in died
+            case _:
+                revived = outbox.revive()
+                assert revived == sum(one[2] == 1 for one in model.values())
+                for one in model.values():
+                    if one[2] == 1:
+                        one[1:] = [0, None]
+    pending = [(message.boot_id, message.seq) for message in outbox.pending(limit=1000)]
+    assert pending == [key for key, one in model.items() if one[2] is None]
+    dead = [(message.boot_id, message.seq) for message in outbox.dead_letters()]
+    assert dead == [key for key, one in model.items() if one[2] is not None]
+    assert all(message.payload == f"x{message.seq}".encode() for message in outbox.pending(limit=1000))
     account = outbox.account()
-    assert account.messages_sent == appended
-    assert account.messages_pending == len(model)
+    assert account.boots == appended
+    assert account.messages_sent == sum(appended.values())
+    assert (account.messages_pending, account.messages_dead) == (len(pending), len(dead))
+    assert account == read_account(path)
     outbox.close()
 
 
@@ -95,13 +125,48 @@ def test_five_pubacks_without_a_receipt_make_a_dead_letter(tmp_path: Path) -> No
     outbox = Outbox(tmp_path / "outbox.sqlite")
     outbox.begin_boot("a", 0)
     (message,) = outbox.append([draft(readings=3)], 1)
-    assert [outbox.count_puback(message.message_id) for _ in range(MOST_PUBACKS)] == [False] * (
-        MOST_PUBACKS - 1
-    ) + [True]
+    counted = [outbox.count_pubacks({message.message_id: False}) for _ in range(MOST_PUBACKS)]
+    assert counted == [[]] * (MOST_PUBACKS - 1) + [[message.message_id]]
     assert outbox.pending() == []
     assert [letter.payload for letter in outbox.dead_letters()] == [b"x0"]
     account = outbox.account()
     assert (account.messages_dead, account.readings_dead) == (1, 3)
+    assert outbox.revive() == 0
+    assert outbox.holds(message.message_id)
+    assert outbox.apply_receipt(Receipt("a", [(0, 0)])) == 1
+    assert not outbox.holds(message.message_id)
+    outbox.close()
+
+
+def test_receipts_unite_and_take_exactly_what_they_name(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    for boot in ("a", "b"):
+        outbox.begin_boot(boot, 0)
+        outbox.append([draft()] * 10, 1)
+    assert outbox.apply_receipts([Receipt("a", [(0, 2), (5, 5)]), Receipt("a", [(2, 3), (99, 100)])]) == 5
+    assert outbox.apply_receipts([Receipt("c", [(0, 9)])]) == 0
+    kept = [message.seq for message in outbox.pending(limit=100) if message.boot_id == "a"]
+    assert kept == [4, 6, 7, 8, 9]
+    assert sum(message.boot_id == "b" for message in outbox.pending(limit=100)) == 10
+    assert outbox.ranges() == [("a", 4, 10), ("b", 0, 10)]
+    outbox.close()
+
+
+def test_the_newest_of_each_topic(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    outbox.begin_boot("a", 0)
+    outbox.append([Draft(topic, lambda _seq: b"", 1) for topic in ("p", "q", "p", "q", "p")], 1)
+    assert [(message.topic, message.seq) for message in outbox.newest()] == [("q", 3), ("p", 4)]
+    outbox.close()
+
+
+def test_hours_left_follow_the_room_and_the_rate(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite", max_bytes=1000)
+    outbox.begin_boot("a", 0)
+    outbox.append([Draft("t", lambda _seq: b"p" * 250, 1)], 1)
+    assert outbox.hours_left(bytes_per_hour=0) is None
+    assert outbox.hours_left(bytes_per_hour=50) == 15.0  # (1000 - 250) / 50
+    assert outbox.fill == 0.25
     outbox.close()
 
 
@@ -138,6 +203,35 @@ def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"this is no database")
 
 
+def test_a_folder_that_cannot_be_written_and_a_later_format_are_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutboxError, match="cannot hold an outbox"):
+        Outbox(tmp_path / "file" / "outbox.sqlite")
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    outbox._connection.execute("PRAGMA user_version = 99")
+    outbox.close()
+    with pytest.raises(OutboxError, match="later version"):
+        Outbox(tmp_path / "outbox.sqlite")
+    with pytest.raises(OutboxError, match="no outbox at"):
+        read_account(tmp_path / "absent.sqlite")
+
+
+def test_an_append_that_fails_leaves_no_hole_and_a_full_disk_is_named(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    outbox.begin_boot("a", 0)
+    with pytest.raises(ZeroDivisionError):
+        outbox.append([draft(), Draft("t", lambda _seq: b"" * (1 // 0), 1)], 1)
+    assert outbox.next_seq() == 0
+    (pages,) = outbox._connection.execute("PRAGMA page_count").fetchone()
+    outbox._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(OutboxError, match="Is the disk full"):
+        outbox.append([Draft("t", lambda _seq: b"p" * 100_000, 1)], 1)
+    outbox._connection.execute("PRAGMA max_page_count = 100000")
+    assert [message.seq for message in outbox.append([draft()], 2)] == [0]
+    assert outbox.account().messages_sent == 1
+    outbox.close()
+
+
 _APPENDER = """
 import sys
 from pathlib import Path
@@ -167,9 +261,9 @@ def test_what_append_returned_survives_sigkill(tmp_path: Path) -> None:
     assert read_account(path).messages_sent == len(_pending(path))
 
 
-def _pending(path: Path) -> list[object]:  # type: ignore[type-arg]
+def _pending(path: Path) -> list[OutboxMessage]:
     outbox = Outbox(path)
     try:
-        return outbox.pending(limit=100_000)  # type: ignore[return-value]
+        return outbox.pending(limit=100_000)
     finally:
         outbox.close()

@@ -114,7 +114,7 @@ def test_hand_tests_of_healthy_pools_stay_inside_too() -> None:
     limits = dict(zip(["free_chlorine_mg_l", "ph", "water_temp_c"], LIMITS.values(), strict=True))
     for pool in scenario.pools:
         staff = build_sensors(scenario, pool)[1]
-        assert 60 <= staff.interval_s <= 80
+        assert 40 <= staff.interval_s <= 54
         for number in range(20):
             for reading in staff.read(T0 + int(number * staff.interval_s * 1000)):
                 low, high = limits[reading.quantity]
