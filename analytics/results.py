@@ -109,8 +109,8 @@ class DutyState(msgspec.Struct, frozen=True):
 class PoolState(msgspec.Struct, frozen=True):
     """Everything that can be said of a pool at `at_ms`; what boards and the public pages read.
 
-    `others`: results in force beside `values`, which has one of each quantity. `expected`: readings are due now (open, connected, not in maintenance). `next_change_ms`: when time alone
-    will change this, if no message does before.
+    `values` has one value of each quantity, `others` what is in force beside them. `expected`: readings are due now
+    (open, connected, not in maintenance). `next_change_ms`: when time alone will change this, if no message does before.
     """
 
     pool_id: str

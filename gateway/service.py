@@ -306,10 +306,7 @@ def run_gateways(services: Sequence[GatewayService], *, stop: threading.Event, d
         due_s = [0.0] * len(services)
         begun_s = time.monotonic()
         while (waited_s := time.monotonic() - begun_s) < drain_s:
-            if all(
-                service.settled or (waited_s > _COME_BACK_S and not service.publisher.connected)
-                for service in services
-            ):
+            if not any(_worth_waiting_for(service, waited_s) for service in services):
                 break
             step_due(0.1)
     finally:
@@ -324,6 +321,14 @@ def _step_safely(service: GatewayService) -> float:
         service.counters.loop_errors += 1
         _log.exception("a gateway's round failed; it goes on", gateway_id=service.gateway_id)
         return _REST_S
+
+
+def _worth_waiting_for(service: GatewayService, waited_s: float) -> bool:
+    """Whether a gateway still has something to send, and a connection, or hope of one."""
+    try:
+        return not service.settled and (waited_s <= _COME_BACK_S or service.publisher.connected)
+    except OutboxError:
+        return False  # its rounds have told it; what is kept stays kept
 
 
 def _close_safely(service: GatewayService) -> None:

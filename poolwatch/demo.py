@@ -202,8 +202,8 @@ def _greet(console: Console, folder: DataFolder, settings: DemoSettings) -> None
     )
     console.print(line, soft_wrap=True, markup=False, highlight=False)
     console.print(
-        f"\nA test by hand: [bold]poolwatch test --data-dir {folder.root} --pool guest-pool --fc 0.5 --ph 7.3 --temp 27 --by "
-        f"Li[/]  (in this checkout: .venv/bin/poolwatch)\nCtrl-C ends everything and prints the account.\n",
+        f"\nA test by hand: [bold]poolwatch test --data-dir {folder.root} --pool guest-pool --fc 0.5 --ph 7.3 --temp 27 "
+        f"--by Li[/]  (in this checkout: .venv/bin/poolwatch)\nCtrl-C ends everything and prints the account.\n",
         highlight=False,
         soft_wrap=True,
     )

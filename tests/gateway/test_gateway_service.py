@@ -386,7 +386,7 @@ def test_one_loop_runs_several_gateways_and_ends_them_in_order(
         )
         service.start_boot()
         services.append(service)
-    monkeypatch.setattr(services[1].outbox, "pending", _fails)  # a fault that no code foresees
+    monkeypatch.setattr(services[1].publisher, "events", _fails)  # a fault that no code foresees
     stop = threading.Event()
 
     def stop_when_enough_came() -> None:
@@ -408,5 +408,5 @@ def test_one_loop_runs_several_gateways_and_ends_them_in_order(
     assert services[1].counters.loop_errors >= 1
 
 
-def _fails(**_: int) -> list[object]:
+def _fails() -> list[object]:
     raise RuntimeError("not foreseen")

@@ -52,7 +52,7 @@ class _Demo:
 
     def service(self, name: str) -> psutil.Process:
         for child in psutil.Process(self.process.pid).children():
-            if name in child.cmdline()[:4]:
+            if name in child.cmdline()[:5]:
                 return child
         raise AssertionError(f"{name} does not run:\n{self.said()}")
 
