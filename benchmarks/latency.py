@@ -55,6 +55,8 @@ def _watch_stream(url: str, observed: _Observed, since_ms: int, stop: threading.
                 continue
             now_ms = system_clock_ms()
             snapshot = json.loads(line[5:])
+            if "values" not in snapshot:
+                continue  # the clock
             for value in snapshot["values"]:
                 if value["kind"] != "online" or value["value"] is None or not value["measured_at"]:
                     continue

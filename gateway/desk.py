@@ -126,13 +126,16 @@ def _record(
 
 def _refuse_early(gateway_id: str, pool_id: str, items: Sequence[Reading] | Sequence[LogbookEntry]) -> None:
     """Say now what ingest would say later, when the person is gone."""
-    for draft in drafts(pool_id, items, gateway_id=gateway_id, boot_id="0"):
-        try:
-            refused = decode_message(parse_topic(draft.topic), draft.encode(0)).refused
-        except (MessageError, UnicodeEncodeError) as error:
-            raise InputError(f"this cannot be recorded: {error}") from error
-        if refused:
-            raise InputError(f"this cannot be recorded: {refused[0].text}")
+    try:
+        refused = [
+            item
+            for draft in drafts(pool_id, items, gateway_id=gateway_id, boot_id="0")
+            for item in decode_message(parse_topic(draft.topic), draft.encode(0)).refused
+        ]
+    except (MessageError, UnicodeEncodeError) as error:
+        raise InputError(f"this cannot be recorded: {error}") from error
+    if refused:
+        raise InputError(f"this cannot be recorded: {refused[0].text}")
 
 
 def drain(service: GatewayService, *, wait_s: float, stop: threading.Event | None = None) -> None:

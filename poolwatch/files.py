@@ -155,7 +155,7 @@ def replay(
         typer.echo(f"{file}: {problem}", err=True)
     typer.echo(
         f"{result.rows} rows, {result.readings} readings published, {result.dropouts} of them as dropouts, "
-        f"{result.empty_cells} empty cells skipped, {len(result.problems)} problem(s); "
+        f"{result.empty_cells} empty cells skipped, {result.problem_count} problem(s); "
         f"{result.pending} message(s) not yet confirmed"
     )
     raise typer.Exit(0 if result.pending == 0 else 3)

@@ -397,7 +397,7 @@ def test_one_loop_runs_several_gateways_and_ends_them_in_order(
 
     watcher = threading.Thread(target=stop_when_enough_came)
     watcher.start()
-    run_gateways(services, stop=stop, drain_s=5.0)
+    run_gateways(services, stop=stop, drain_s=2.0)
     watcher.join()
     ingest.order()
     for name in ("g1", "g3"):

@@ -83,7 +83,12 @@ def test_a_broker_that_is_away_is_told_once_and_found_again(broker: "MosquittoBr
     packet_id = publisher.publish("t", b"x")
     assert packet_id is not None
     seen: list[object] = []
-    wait_for(lambda: bool(seen.extend(publisher.events()) or Acknowledged(packet_id) in seen))
+
+    def acknowledged() -> bool:
+        seen.extend(publisher.events())
+        return Acknowledged(packet_id) in seen
+
+    wait_for(acknowledged)
     assert seen[0] == Connected()
     assert woken
     publisher.disconnect_abruptly()

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
 from analytics.results import Verdict, VerdictState, decode_verdict
+from analytics.service import AnalyticsService
+from analytics.verdicts import without_identity
 from ingest.store.opening import open_store
 from poolwatch.folder import DataFolder
 from poolwatch.ports import choose_port
@@ -153,3 +156,32 @@ def test_any_service_killed_and_nothing_lost_or_doubled(tmp_path: Path) -> None:
             check=False,
         )
         assert verify.returncode == 0, verify.stderr
+        _assert_verdicts_are_those_of_the_facts(demo.folder, tmp_path / "judged-anew.sqlite")
+
+
+def _assert_verdicts_are_those_of_the_facts(folder: DataFolder, anew: Path) -> None:
+    """What was judged piece by piece, through the kills, is what a judge finds who sees all facts at once."""
+    registry = folder.read_registry()
+    facts = open_store(folder.store_url(None))
+    fresh = open_store(f"sqlite:{anew}")
+    try:
+        now_ms = max(row.at_ms for row in facts.pool_states().values()) + 1000
+        found = []
+        for results in (facts, fresh):
+            service = AnalyticsService(facts=facts, results=results, registry=registry, clock=lambda: now_ms)
+            for _ in range(20):  # arrivals come in portions
+                service.step(now_ms)
+            assert service.failures == 0
+            found.append(
+                sorted(
+                    msgspec.json.encode(without_identity(decode_verdict(row.body)))
+                    for pool_id in registry.pools
+                    for row in results.verdicts(pool_id)
+                    if row.state != VerdictState.WITHDRAWN
+                )
+            )
+        assert found[0]
+        assert found[0] == found[1]
+    finally:
+        facts.close()
+        fresh.close()
