@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from gateway.contract.errors import RegistryError
 from gateway.contract.registry_file import parse_registry
@@ -47,17 +46,15 @@ def quarantine_list(
     if not journal.exists():
         raise FolderError(f"no journal at {journal}: name the folder with --data-dir")
     console = Console()
-    table = Table("received", "gateway", "topic", "item", "reason", "explanation")
     for entry in read_quarantine(journal, limit=limit):
-        table.add_row(
-            format_timestamp(entry.received_at_ms),
-            entry.gateway_id or "?",
-            entry.topic,
-            "message" if entry.position is None else str(entry.position),
-            entry.code,
-            entry.text,
+        item = "whole message" if entry.position is None else f"item {entry.position}"
+        gateway = entry.gateway_id or "unknown gateway"
+        console.print(
+            f"[dim]{format_timestamp(entry.received_at_ms)}[/]  [bold]{entry.code}[/]  {item} from {gateway}",
+            highlight=False,
+            soft_wrap=True,
         )
-    console.print(table)
+        console.print(f"    {entry.topic}\n    {entry.text}", markup=False, highlight=False, soft_wrap=True)
     counts = count_quarantine(journal)
     console.print(
         "nothing in quarantine" if not counts else ", ".join(f"{code}: {n}" for code, n in counts.items())
