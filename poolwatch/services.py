@@ -15,6 +15,12 @@ def broker(
     port: Annotated[
         int, typer.Option(help="Port of the MQTT listener, on loopback.", envvar="POOLWATCH_BROKER_PORT")
     ] = 1883,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on; loopback unless told otherwise.", envvar="POOLWATCH_BROKER_HOST"
+        ),
+    ] = "127.0.0.1",
     verbose: Verbose = False,
 ) -> None:
     """Run the MQTT broker: Mosquitto where it is installed, else the embedded one. Credentials come from the folder."""
@@ -23,7 +29,11 @@ def broker(
 
     folder = DataFolder(data_dir)
     files = write_broker_files(
-        folder.broker, registry=folder.read_registry(), credentials=folder.read_credentials(), port=port
+        folder.broker,
+        registry=folder.read_registry(),
+        credentials=folder.read_credentials(),
+        port=port,
+        host=host,
     )
     raise typer.Exit(run_broker(files, stop_on_signals()))
 
