@@ -134,20 +134,31 @@ def translated_errors(path: Path) -> Iterator[None]:
 def open_writable(path: Path) -> sqlite3.Connection:
     """Connection of the one writer; the file is made if absent. WAL, and every commit is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        # Made aside and moved here whole: who reads while ingest starts sees a journal or none, never half of one.
+        fresh = path.with_name(f"{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        with closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+            _make_tables(connection)
+        fresh.replace(path)
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _check_version(connection, path)
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _TABLES:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
-        connection.execute("COMMIT")
+        _make_tables(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _TABLES:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {_VERSION}")
+    connection.execute("COMMIT")
 
 
 @contextmanager
