@@ -20,6 +20,10 @@ _HEARTBEAT_S = 10.0
 #: What a browser waits before it connects again. [ms]
 _RETRY_MS = 2000
 _STALE_AFTER_MS = 10_000
+#: Analytics writes every pool's state each minute; after three without one it is taken to be away. [ms]
+_UNJUDGED_AFTER_MS = 180_000
+#: Verdicts are looked for in these last days first: a pool has many years of them, and the newest are asked for.
+_LOOK_BACK_MS = (86_400_000, 30 * 86_400_000)
 
 #: As in the contract; written for the regular expressions of FastAPI, in which `$` means the very end.
 _ID_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -78,24 +82,26 @@ def verdict_items(
     site: Site, pool_id: str, kind: VerdictKind, *, withdrawn: bool, limit: int
 ) -> list[dict[str, Any]]:
     """Verdicts of a pool, the newest first, with instants in their wire form."""
-    rows = site.store.verdicts(pool_id, kind=kind.value)
-    items = []
-    for row in sorted(rows, key=lambda row: row.start_ms, reverse=True):
-        verdict = decode_verdict(row.body)
-        if verdict.state is VerdictState.WITHDRAWN and not withdrawn:
-            continue
-        built = msgspec.to_builtins(verdict)
-        items.append(
-            {
-                (name.removesuffix("_ms") if name.endswith("_ms") else name): (
-                    format_timestamp(part) if name.endswith("_ms") and part is not None else part
-                )
-                for name, part in built.items()
-            }
-        )
-        if len(items) == limit:
+    now_ms = site.clock()
+    for from_ms in (*(now_ms - span_ms for span_ms in _LOOK_BACK_MS), None):
+        rows = site.store.verdicts(pool_id, from_ms=from_ms, kind=kind.value)
+        chosen = [row for row in rows if withdrawn or row.state != VerdictState.WITHDRAWN]
+        chosen.sort(key=lambda row: row.start_ms, reverse=True)
+        del chosen[limit:]
+        # Of what began before the window only the part that reaches into it is here: enough only if none is needed.
+        if from_ms is None or (len(chosen) == limit and chosen[-1].start_ms >= from_ms):
             break
-    return items
+    return [_wire_verdict(row.body) for row in chosen]
+
+
+def _wire_verdict(body: bytes) -> dict[str, Any]:
+    """A verdict with its instants in their wire form."""
+    return {
+        (name.removesuffix("_ms") if name.endswith("_ms") else name): (
+            format_timestamp(part) if name.endswith("_ms") and part is not None else part
+        )
+        for name, part in msgspec.to_builtins(decode_verdict(body)).items()
+    }
 
 
 _Withdrawn = Annotated[bool, Query(description="Also those that late data refuted")]
@@ -181,7 +187,7 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", tags=["operation"], summary="Whether what is served is up to date")
 def readyz(request: Request, response: Response) -> dict[str, Any]:
-    """Return 503 and say what is wrong, while the store was not read for 10 s; what is in force is served on."""
+    """Return 503 and say what is wrong with store, log or analytics; what is in force is served on."""
     site = _site(request)
     freshness = site.freshness
     read_at_ms = freshness.store_read_at_ms
@@ -189,6 +195,11 @@ def readyz(request: Request, response: Response) -> dict[str, Any]:
     if read_at_ms is None or site.clock() - read_at_ms > _STALE_AFTER_MS:
         since = "never" if read_at_ms is None else f"last at {format_timestamp(read_at_ms)}"
         reasons.append(f"the store was not read ({since}): {freshness.store_error or 'starting'}")
+    elif freshness.judged_at_ms is None or site.clock() - freshness.judged_at_ms > _UNJUDGED_AFTER_MS:
+        since = "" if freshness.judged_at_ms is None else f" since {format_timestamp(freshness.judged_at_ms)}"
+        reasons.append(f"analytics wrote no state of a pool{since}: does it run on this store?")
+    if freshness.log_error is not None:
+        reasons.append(f"nothing new is published: {freshness.log_error}")
     if reasons:
         response.status_code = 503
     return {

@@ -1,14 +1,16 @@
 """The web application: routes, one shape for errors, headers that keep a browser on this host."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboards.public import api, pages
 from dashboards.public.errors import PublicError
@@ -16,9 +18,11 @@ from dashboards.public.metrics import BoardCollector
 from dashboards.public.site import Site
 from ingest.store.ports import StoreError
 
+_log = structlog.get_logger()
+
 _HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
         "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -31,6 +35,23 @@ _MESSAGES = {
     _NOT_FOUND: "There is nothing at this address; pools are at /, their data at /v1/pools.",
     405: "This service is read only: use GET.",
 }
+
+
+class _KeepOnThisHost:
+    """Puts the headers on every answer as it starts, and so holds up no event of a stream."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, content in _HEADERS.items():
+                    headers.setdefault(name, content)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
 def create_app(site: Site) -> FastAPI:
@@ -51,14 +72,7 @@ def create_app(site: Site) -> FastAPI:
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
-    @app.middleware("http")
-    async def keep_on_this_host(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        response = await call_next(request)
-        for name, content in _HEADERS.items():
-            response.headers.setdefault(name, content)
-        return response
+    app.add_middleware(_KeepOnThisHost)
 
     @app.exception_handler(PublicError)
     async def public_error(request: Request, error: PublicError) -> Response:
@@ -85,6 +99,16 @@ def create_app(site: Site) -> FastAPI:
         message = _MESSAGES.get(error.status_code, str(error.detail))
         return _failure(request, error.status_code, code, message)
 
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        _log.error("a request failed", path=request.url.path, exc_info=error)
+        failure = _failure(
+            request, 500, "internal_error", "This service failed; its log says how. Try again later."
+        )
+        # This answer is made outside of the middleware.
+        failure.headers.update(_HEADERS)
+        return failure
+
     return app
 
 
@@ -95,4 +119,7 @@ def _failure(request: Request, status: int, code: str, message: str) -> Response
     ):
         return JSONResponse({"error": {"code": code, "message": message}}, status)
     template = request.app.state.templates.get_template("error.html")
-    return HTMLResponse(template.render(status=status, message=message, notice=False), status)
+    return HTMLResponse(
+        template.render(status=status, message=message, notice=request.app.state.site.board.notice),
+        status,
+    )

@@ -2,9 +2,10 @@
 
 import asyncio
 import gzip
+import hashlib
 import threading
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,11 +35,16 @@ MIN_INTERVAL_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A snapshot as it is served; `etag` is its hash with its time of publication."""
+    """A snapshot as it is served; `etag` is from its hash. From `expires_ms` on one of its numbers may not be shown."""
 
     snapshot: Snapshot
     body: bytes
     etag: str
+    expires_ms: int | None
+
+    def in_force(self, now_ms: int) -> bool:
+        """Whether every number of it may still be shown."""
+        return self.expires_ms is None or now_ms < self.expires_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,9 @@ class Subscriber:
     def offer(self, published: Published) -> None:
         """Hand over a change, from any thread."""
         if self._pool_id is None or published.snapshot["pool_id"] == self._pool_id:
-            self._loop.call_soon_threadsafe(self._put, published)
+            # A loop that is closed has no client to tell.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._put, published)
 
     def _put(self, published: Published) -> None:
         self._waiting[published.snapshot["pool_id"]] = published
@@ -114,6 +122,7 @@ class PublicBoard:
         self._lock = threading.Lock()
         self._current: dict[str, Published] = {}
         self._list: PublishedList | None = None
+        self._changes = 0  # so that a list made of what was served before a change is not kept after it
         self._waiting: dict[str, PoolState] = {}
         self._last_ms: dict[str, int] = {}
         self._subscribers: set[Subscriber] = set()
@@ -122,12 +131,12 @@ class PublicBoard:
 
     def _load(self) -> None:
         """Take back what was served before the last end; the rest of the registry is not yet connected."""
-        now_ms = self._clock()
         notice = False
         for pool in self.registry.pools.values():
             try:
                 snapshot = msgspec.json.decode((self._folder / f"{pool.pool_id}.json").read_bytes())
-                self._current[pool.pool_id] = _ready(withhold_expired(snapshot, now_ms=now_ms))
+                # Numbers that expired meanwhile are withheld by `get` at once, and logged by the first `publish`.
+                self._current[pool.pool_id] = _ready(snapshot)
                 notice = notice or bool(snapshot["notice"])
             except FileNotFoundError:
                 continue
@@ -152,6 +161,12 @@ class PublicBoard:
                 del self._current[pool_id]
             self._add_unknown(notice=any(one.snapshot["notice"] for one in self._current.values()))
             self._list = None
+            self._changes += 1
+
+    @property
+    def notice(self) -> bool:
+        """Whether any pool has a profile that wants a notice on every page."""
+        return any(published.snapshot["notice"] for published in list(self._current.values()))
 
     def submit(self, states: Iterable[PoolState]) -> None:
         """Take states from analytics; the newest of a pool is published by the next `publish`."""
@@ -184,11 +199,8 @@ class PublicBoard:
                     state, pool=pool, registry=self.registry, published_at_ms=now_ms
                 )
         for pool_id, published in self._current.items():
-            if pool_id not in fresh:
-                kept = withhold_expired(published.snapshot, now_ms=now_ms)
-                if kept is not published.snapshot:
-                    fresh[pool_id] = kept
-                    self.counters.withheld += 1
+            if pool_id not in fresh and not published.in_force(now_ms):
+                fresh[pool_id] = withhold_expired(published.snapshot, now_ms=now_ms)
         changed = {
             pool_id: snapshot
             for pool_id, snapshot in fresh.items()
@@ -199,6 +211,8 @@ class PublicBoard:
                 [publication_row(snapshot, replica=self._replica) for snapshot in changed.values()]
             )
             self._serve(changed, now_ms)
+            judged = {state.pool_id for state in due}
+            self.counters.withheld += len(changed.keys() - judged)
         for state in due:
             del self._waiting[state.pool_id]
         return len(changed)
@@ -208,6 +222,7 @@ class PublicBoard:
         with self._lock:
             self._current |= ready
             self._list = None
+            self._changes += 1
             subscribers = list(self._subscribers)
         for published in ready.values():
             for subscriber in subscribers:
@@ -220,7 +235,7 @@ class PublicBoard:
     def next_due_ms(self) -> int | None:
         """When `publish` next has something to do without a new state: a pool that had to wait, or a number's end."""
         waiting = [self._last_ms.get(pool_id, 0) + MIN_INTERVAL_MS for pool_id in self._waiting]
-        expiries = [expires_at_ms(published.snapshot) for published in self._current.values()]
+        expiries = [published.expires_ms for published in self._current.values()]
         return min((*waiting, *(one for one in expiries if one is not None)), default=None)
 
     def get(self, pool_id: str) -> Published | None:
@@ -228,8 +243,10 @@ class PublicBoard:
         published = self._current.get(pool_id)
         if published is None:
             return None
-        kept = withhold_expired(published.snapshot, now_ms=self._clock())
-        return published if kept is published.snapshot else _ready(kept)
+        now_ms = self._clock()
+        if published.in_force(now_ms):
+            return published
+        return _ready(withhold_expired(published.snapshot, now_ms=now_ms))
 
     def all(self) -> list[Snapshot]:
         """Snapshots of all pools, the worst first."""
@@ -244,17 +261,17 @@ class PublicBoard:
 
     def published_list(self) -> PublishedList:
         """The list of all pools, made once a change."""
+        now_ms = self._clock()
         with self._lock:
-            ready = self._list
-        if ready is not None:
-            expiries = (expires_at_ms(published.snapshot) for published in self._current.values())
-            if all(one is None or one > self._clock() for one in expiries):
+            ready, changes = self._list, self._changes
+            if ready is not None and all(published.in_force(now_ms) for published in self._current.values()):
                 return ready
         body = msgspec.json.encode({"pools": [list_entry(snapshot) for snapshot in self.all()]})
-        etag = f'"{hash(body) & 0xFFFFFFFFFFFFFFFF:016x}"'
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         made = PublishedList(body, gzip.compress(body, 6, mtime=0), etag)
         with self._lock:
-            self._list = made
+            if changes == self._changes:
+                self._list = made
         return made
 
     @asynccontextmanager
@@ -292,7 +309,7 @@ def decode_states(bodies: Iterable[bytes]) -> list[PoolState]:
 
 def _ready(snapshot: Snapshot) -> Published:
     body = msgspec.json.encode(snapshot)
-    return Published(snapshot, body, f'"{snapshot["hash"][:32]}"')
+    return Published(snapshot, body, f'"{snapshot["hash"][:32]}"', expires_at_ms(snapshot))
 
 
 def _write(path: Path, body: bytes) -> None:
@@ -308,5 +325,7 @@ class Freshness:
 
     store_read_at_ms: int | None = None
     store_error: str | None = None
+    log_error: str | None = None
+    judged_at_ms: int | None = None
     unstored: int = 0
     errors: dict[str, int] = field(default_factory=dict)

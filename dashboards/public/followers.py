@@ -11,10 +11,12 @@ from gateway.contract.errors import RegistryError
 from gateway.contract.registry import Registry
 from gateway.contract.times import Clock
 from ingest.store.ports import PublicationWriter, ResultStore, StoreError
+from ingest.store.records import PoolStateRow
 
 _log = structlog.get_logger()
 
 _POLL_S = 0.1
+_STATES_AT_ONCE = 1000
 _REGISTRY_EVERY_MS = 1000
 _FIRST_RETRY_S, _MOST_RETRY_S = 0.2, 10.0
 
@@ -48,6 +50,7 @@ class StateFollower:
                 self.step()
             except PublicationLogError as error:
                 self._board.counters.log_failures += 1
+                self._freshness.log_error = str(error)
                 _log.error("nothing new is published until the log can be written", error=str(error))
                 stop.wait(1.0)
             except Exception:  # noqa: BLE001 - the loop must go on: a number may have to be taken away
@@ -71,14 +74,25 @@ class StateFollower:
                 _log.warning("the store does not answer; what is in force is served on", error=str(error))
             self._freshness.store_error = str(error)
         changed = self._board.publish(self._clock())
+        self._freshness.log_error = None
         if changed:
             self._logged.set()
         return changed
 
     def _read_states(self) -> None:
-        rows, self._cursor = self._store.pool_states_after(self._cursor)
-        newest = {row.pool_id: row.body for row in rows}
-        self._board.submit(decode_states(newest.values()))
+        """Read to the end before anything is submitted: a state that a newer one follows was overtaken long ago."""
+        newest: dict[str, PoolStateRow] = {}
+        cursor = self._cursor
+        while True:
+            rows, cursor = self._store.pool_states_after(cursor, limit=_STATES_AT_ONCE)
+            newest |= {row.pool_id: row for row in rows}
+            if len(rows) < _STATES_AT_ONCE:
+                break
+        self._board.submit(decode_states(row.body for row in newest.values()))
+        self._cursor = cursor
+        if newest:
+            latest_ms = max(row.at_ms for row in newest.values())
+            self._freshness.judged_at_ms = max(latest_ms, self._freshness.judged_at_ms or latest_ms)
 
     def _take_registry(self) -> None:
         try:

@@ -29,7 +29,10 @@ router = APIRouter(include_in_schema=False)
 #: What the plots show: the last hour where time runs short, else the last day. [s]
 _PLOT_SPAN_S = 24 * 3600
 _DEMO_PLOT_SPAN_S = 15 * 60
-_TICKS = 6
+#: Marks of the time axis, at full such spans of the pool's own clock. [s]
+_TICK_S = {_PLOT_SPAN_S: 4 * 3600, _DEMO_PLOT_SPAN_S: 3 * 60}
+#: A mark nearer to the edges than this would be cut. [share of the span]
+_EDGE = 0.03
 _VERDICTS_SHOWN = 20
 
 
@@ -51,7 +54,9 @@ def _duration(start: str, end: str | None) -> str:
     seconds = (parse_timestamp(end) - parse_timestamp(start)) // 1000
     hours, rest = divmod(seconds, 3600)
     minutes, left = divmod(rest, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {left:02d} s"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {left:02d} s" if minutes else f"{left} s"
 
 
 def _why(pool: Snapshot) -> dict[str, Any] | None:
@@ -86,11 +91,10 @@ def make_environment() -> Environment:
 def _render(request: Request, template: str, **context: Any) -> HTMLResponse:
     site: Site = request.app.state.site
     environment: Environment = request.app.state.templates
-    snapshots = context.get("pools") or [context["pool"]]
     return HTMLResponse(
         environment.get_template(template).render(
             now_ms=site.clock(),
-            notice=any(snapshot["notice"] for snapshot in snapshots),
+            notice=site.board.notice,
             script_words=words.script_table(),
             **context,
         ),
@@ -141,7 +145,7 @@ class _History:
     plots: list[_Plot]
     exceedances: list[dict[str, Any]]
     lapses: list[dict[str, Any]]
-    span_min: int
+    span: words.Words
 
     @classmethod
     def read(cls, site: Site, pool: Snapshot) -> "_History":
@@ -163,7 +167,7 @@ class _History:
             kind: verdict_items(site, pool_id, kind, withdrawn=False, limit=_VERDICTS_SHOWN)
             for kind in VerdictKind
         }
-        return cls(plots, found[VerdictKind.EXCEEDANCE], found[VerdictKind.LAPSE], span_s // 60)
+        return cls(plots, found[VerdictKind.EXCEEDANCE], found[VerdictKind.LAPSE], words.span_words(span_s))
 
 
 def _plot(
@@ -195,12 +199,6 @@ def _plot(
         else list(zip(by_hand.measured_at_ms.tolist(), by_hand.value.tolist(), strict=True))
     )
     name = words.quantity_words(quantity)
-    step_ms = (to_ms - from_ms) // _TICKS
-    zone = ZoneInfo(pool["time_zone"])
-    ticks = [
-        (instant, datetime.fromtimestamp(instant / 1000, UTC).astimezone(zone).strftime("%H:%M"))
-        for instant in range(from_ms + step_ms // 2, to_ms, step_ms)
-    ]
     return plot(
         label=f"{name.zh} {name.en}",
         time_ms=times,
@@ -210,5 +208,19 @@ def _plot(
         to_ms=to_ms,
         limit=(value["limit"][0], value["limit"][1]),
         gap_ms=max(3 * interval_s, 5.0) * 1000,
-        tick_labels=ticks,
+        tick_labels=_ticks(pool["time_zone"], from_ms, to_ms),
     )
+
+
+def _ticks(time_zone: str, from_ms: int, to_ms: int) -> list[tuple[int, str]]:
+    """Marks of a time axis at full hours or minutes of the pool's own clock."""
+    zone = ZoneInfo(time_zone)
+    step_ms = _TICK_S[(to_ms - from_ms) // 1000] * 1000
+    offset = datetime.fromtimestamp(to_ms / 1000, UTC).astimezone(zone).utcoffset()
+    shift_ms = 0 if offset is None else int(offset.total_seconds() * 1000)
+    edge_ms = int((to_ms - from_ms) * _EDGE)
+    first_ms = -(-(from_ms + edge_ms + shift_ms) // step_ms) * step_ms - shift_ms
+    return [
+        (instant, datetime.fromtimestamp(instant / 1000, UTC).astimezone(zone).strftime("%H:%M"))
+        for instant in range(first_ms, to_ms - edge_ms, step_ms)
+    ]

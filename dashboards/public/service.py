@@ -1,5 +1,6 @@
 """The shell: opens log and store, starts the followers, serves until told to stop."""
 
+import signal
 import threading
 from pathlib import Path
 
@@ -49,8 +50,13 @@ class _Server(uvicorn.Server):
         self._stopping = stopping
 
     def handle_exit(self, sig: int, frame: object) -> None:
+        # Not uvicorn's own: that one raises the signal again after serving, and the process would end before the
+        # last publications are stored and the files closed.
+        del frame
         self._stopping.set()
-        super().handle_exit(sig, frame)  # type: ignore[arg-type] # a frame or None, as uvicorn gives it
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
 
 
 def run_dashboards(

@@ -10,12 +10,11 @@ from analytics.results import (
     DutyStanding,
     PoolCondition,
     PoolState,
-    Reason,
     ReasonCode,
     ShownValue,
     ValueState,
 )
-from dashboards.public.words import reason_words
+from dashboards.public.words import reason_words, silence_words
 from gateway.contract.quantities import SPECS, Quantity
 from gateway.contract.registry import Pool, Registry
 from gateway.contract.times import format_timestamp, parse_timestamp
@@ -205,14 +204,22 @@ def _withheld(value: dict[str, Any], now_ms: int) -> dict[str, Any]:
     deadline = value["valid_until"]
     if value["value"] is None or deadline is None or parse_timestamp(deadline) > now_ms:
         return value
-    reason = _overdue_reason(value["quantity"], deadline)
-    return {**value, "value": None, "state": ValueState.OVERDUE.value, "reason": reason}
+    state, code, since = ValueState.OVERDUE, ReasonCode.NO_RESULT_IN_TIME, deadline
+    # Silence does not end an exceedance, nor hide it.
+    if _is_exceedance(value) and value["kind"] != "online":
+        return {**value, "value": None, "state": ValueState.RETEST_DUE.value}
+    if _is_exceedance(value):
+        state, code, since = ValueState.UNVERIFIED, ReasonCode.UNVERIFIED_SINCE, value["measured_at"]
+    words = silence_words(code, value["quantity"])
+    reason = {"code": code.value, "since": since, "zh": words.zh, "en": words.en}
+    return {**value, "value": None, "state": state.value, "reason": reason}
 
 
-def _overdue_reason(quantity: str, since: str) -> dict[str, Any]:
-    words = reason_words(Reason(ReasonCode.NO_RESULT_IN_TIME, quantity=quantity))
-    assert words is not None  # noqa: S101 - a reason was given
-    return {"code": ReasonCode.NO_RESULT_IN_TIME.value, "since": since, "zh": words.zh, "en": words.en}
+def _is_exceedance(value: dict[str, Any]) -> bool:
+    """Whether a value is out of standard, and that is more than a suspicion."""
+    reason = value["reason"]
+    unconfirmed = reason is not None and reason["code"] == ReasonCode.NOT_YET_CONFIRMED
+    return value["state"] == ValueState.OUT_OF_STANDARD and not unconfirmed
 
 
 def worst_value(snapshot: Snapshot) -> dict[str, Any] | None:

@@ -159,9 +159,23 @@ def reason_words(reason: Reason | None) -> Words | None:
     return Words(zh, en)
 
 
+def silence_words(code: ReasonCode, quantity: str) -> Words:
+    """What stands where a number was taken away at its deadline."""
+    words = reason_words(Reason(code, quantity=quantity))
+    return Words("", "") if words is None else words
+
+
 def _within_sentence(name: str) -> str:
     """A name inside a sentence: its capital goes, unless it is part of an abbreviation as in ORP."""
     return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+
+
+def span_words(span_s: int) -> Words:
+    """A span of whole minutes or hours."""
+    hours, rest_s = divmod(span_s, 3600)
+    if rest_s == 0:
+        return Words(f"{hours} 小时", f"{hours} hours")
+    return Words(f"{span_s // 60} 分钟", f"{span_s // 60} minutes")
 
 
 def place_words(place: str) -> Words:
@@ -169,12 +183,19 @@ def place_words(place: str) -> Words:
     return PLACES.get(place, Words(place, place))
 
 
-def script_table() -> dict[str, dict[str, Words]]:
-    """The words that the pages' scripts need."""
+def script_table() -> dict[str, dict[str, Words] | dict[str, int]]:
+    """The words that the pages' scripts need, and the digits of numbers."""
     return {
         "states": CONDITIONS,
         "advice": ADVICE,
         "values": VALUE_STATES,
         "kinds": KINDS,
         "quantities": {quantity.value: quantity_words(quantity) for quantity in Quantity},
+        "overdue": {
+            quantity.value: silence_words(ReasonCode.NO_RESULT_IN_TIME, quantity) for quantity in Quantity
+        },
+        "unverified": {
+            quantity.value: silence_words(ReasonCode.UNVERIFIED_SINCE, quantity) for quantity in Quantity
+        },
+        "digits": {quantity.value: spec.digits for quantity, spec in SPECS.items()},
     }

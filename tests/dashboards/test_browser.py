@@ -8,6 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from analytics.results import PoolCondition, Reason, ReasonCode, ValueState
+from dashboards.public.snapshots import limit_text, shown_number
+from gateway.contract.quantities import SPECS
+
 pytestmark = pytest.mark.integration
 
 _FLAGS = [
@@ -91,6 +95,67 @@ def test_a_change_reaches_the_list_without_a_reload(
         assert page.locator("tr[data-pool]:visible").count() == 0
         assert page.locator("[data-empty]").is_visible()
         page.close()
+
+
+def test_every_page_withholds_with_the_network_off_and_an_exceedance_stays_one(
+    chromium: Any, now_service: Any, serve: Any, make_state: Any, make_value: Any
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    now_service.clock.now_ms = now_ms
+    out = make_value(
+        0.1,
+        state=ValueState.OUT_OF_STANDARD,
+        measured_at_ms=now_ms,
+        valid_s=4.0,
+        reason=Reason(ReasonCode.OUTSIDE_LIMIT, quantity="free_chlorine_mg_l", since_ms=now_ms),
+    )
+    now_service.judge(
+        make_state(out, pool_id="p2", state=PoolCondition.OUT_OF_STANDARD, at_ms=now_ms),
+        make_state(make_value(measured_at_ms=now_ms, valid_s=4.0), at_ms=now_ms + 1),
+    )
+    now_service.states.step()
+    with serve(now_service) as url:
+        context = chromium.new_context()
+        pages = {path: context.new_page() for path in ("/", "/pools/p1", "/pools/p2", "/display/p2")}
+        for path, page in pages.items():
+            page.goto(url + path)
+        context.set_offline(True)
+        for path, page in pages.items():
+            page.locator(".value").filter(has_text="—").first.wait_for(timeout=10_000)
+            assert page.locator(".value").filter(has_text="0.").count() == 0, path
+        good, bad, screen = pages["/pools/p1"], pages["/pools/p2"], pages["/display/p2"]
+        assert "公示逾期" in good.locator(".standing").inner_text()
+        assert "没有及时更新" in good.locator(".card .why").inner_text()
+        for page in (bad, screen):
+            assert "未能核实" in page.locator(".card .verdict").inner_text()
+            assert "超标后无数据" in page.locator(".card .why").inner_text()
+        assert "不达标" in bad.locator(".standing").inner_text()
+        assert screen.locator("[data-state-zh]").inner_text() == "不达标"
+        context.close()
+
+
+def test_scripts_and_server_write_numbers_and_limits_alike(
+    chromium: Any, now_service: Any, serve: Any
+) -> None:
+    limits: list[list[float | None]] = [[0.3, 1.0], [7.0, 7.8], [None, 1.0], [650, None], [None, None]]
+    values = [0.0, 0.1, 0.2999, 0.300004, 0.52, 1.0, 1.00001, 6.996, 7.849, 27.1, 649.6, 650.0]
+    cases = [
+        {"quantity": quantity.value, "value": value, "limit": limit}
+        for quantity in SPECS
+        for limit in limits
+        for value in values
+    ]
+    with serve(now_service) as url:
+        page = chromium.new_page()
+        page.goto(url)
+        numbers, texts = page.evaluate(
+            "async ([cases, limits]) => { const live = await import('/static/live.js');"
+            " return [cases.map(live.number), limits.map(live.limit)]; }",
+            [cases, limits],
+        )
+        page.close()
+    assert texts == [limit_text(limit) for limit in limits]
+    assert numbers == [shown_number(case["value"], case["quantity"], case["limit"]) for case in cases]  # type: ignore[arg-type] # one shape, as JSON has it
 
 
 @pytest.mark.parametrize("path", ["/", "/pools/p1", "/display/p1", "/pools/nowhere"])

@@ -2,7 +2,7 @@ import { age, both, element, everySecond, follow, limit, now, number, shape, wit
 
 let snapshot = JSON.parse(document.getElementById("snapshot").textContent);
 const find = (name) => document.querySelector(`[data-${name}]`);
-const clock = new Intl.DateTimeFormat("zh-CN", { timeZone: snapshot.time_zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const clock = new Intl.DateTimeFormat("zh-CN", { timeZone: snapshot.time_zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
@@ -17,9 +17,9 @@ function card(value) {
     "li",
     { class: "card", "data-state": value.state },
     element("h2", {}, ...both([zh, en])),
-    element("p", { class: "reading" }, element("span", { class: "value" }, number(value)), element("span", { class: "unit" }, value.unit)),
+    element("p", { class: "reading" }, element("span", { class: "value", "data-long": number(value).length > 4 ? "" : null }, number(value)), element("span", { class: "unit" }, value.unit)),
     element("p", { class: "verdict" }, shape(value.state), ...both(word)),
-    bounds === "" ? null : element("p", { class: "limit" }, ...both(value.binding ? ["限值", "limit"] : ["推荐", "recommended"]), ` ${bounds}${unit}`),
+    bounds === "" ? null : element("p", { class: "limit" }, ...both(value.binding ? ["限值", "limit"] : ["推荐", "recommended"]), " ", element("span", { class: "bounds" }, `${bounds}${unit}`)),
     value.reason === null ? null : element("p", { class: "why" }, ...both([value.reason.zh, value.reason.en])),
     element("p", { class: "when", "data-measured": value.measured_at, "data-kind": value.kind }),
   );

@@ -26,10 +26,13 @@ function show(snapshot) {
   showAges(row);
 }
 
+// As the server sorts, so that no row jumps when the page comes alive.
+const compare = (a, b) => (a < b ? -1 : Number(a > b));
+
 function sortRows() {
   const rank = (row) => order.indexOf(row.dataset.state);
   const before = [...rows.children];
-  const sorted = [...before].sort((a, b) => rank(a) - rank(b) || a.dataset.in.localeCompare(b.dataset.in) || a.dataset.search.localeCompare(b.dataset.search));
+  const sorted = [...before].sort((a, b) => rank(a) - rank(b) || compare(a.dataset.in, b.dataset.in) || compare(a.dataset.name, b.dataset.name) || compare(a.dataset.pool, b.dataset.pool));
   if (sorted.some((row, index) => row !== before[index])) rows.append(...sorted);
   for (const item of document.querySelectorAll("[data-count]")) {
     const count = before.filter((row) => row.dataset.state === item.dataset.count).length;

@@ -26,10 +26,9 @@ export function age(iso) {
 const sideOf = (value, end) => Math.sign(value - end);
 
 // As many digits as the quantity has, and more where rounding would move the number across a limit.
-const digitsOf = { free_chlorine_mg_l: 2, ph: 2, water_temp_c: 1, orp_mv: 0, flow_m3_h: 1 };
 export function number(value) {
   if (value.value === null) return "—";
-  let digits = digitsOf[value.quantity] ?? 2;
+  let digits = words.digits[value.quantity] ?? 2;
   while (digits < 6 && value.limit.some((end) => end !== null && sideOf(Number(value.value.toFixed(digits)), end) !== sideOf(value.value, end))) digits += 1;
   return value.value.toFixed(digits);
 }
@@ -67,17 +66,26 @@ export function both([zh, en]) {
 
 // Values whose deadline has passed lose their number, whether or not anybody says so.
 export function withheld(snapshot) {
+  let gone = false;
   let overdue = null;
   const values = snapshot.values.map((value) => {
     if (value.value === null || value.valid_until === null || Date.parse(value.valid_until) > now()) return value;
-    const [zh, en] = words.quantities[value.quantity];
-    const reason = { code: "no_result_in_time", since: value.valid_until, zh: `${zh}没有及时更新的结果`, en: `No result of ${/^.[A-Z]/.test(en) ? en : en[0].toLowerCase() + en.slice(1)} in time` };
+    // Silence does not end an exceedance, nor hide it.
+    if (value.state === "out_of_standard" && value.reason?.code !== "not_yet_confirmed") {
+      const [zh, en] = words.unverified[value.quantity];
+      gone = true;
+      if (value.kind !== "online") return { ...value, value: null, state: "retest_due" };
+      return { ...value, value: null, state: "unverified", reason: { code: "unverified_since", since: value.measured_at, zh, en } };
+    }
+    const [zh, en] = words.overdue[value.quantity];
+    const reason = { code: "no_result_in_time", since: value.valid_until, zh, en };
+    gone = true;
     overdue ??= reason;
     return { ...value, value: null, state: "overdue", reason };
   });
-  if (overdue === null) return snapshot;
-  const state = snapshot.state === "in_standard" ? "overdue" : snapshot.state;
-  return { ...snapshot, values, state, reason: snapshot.state === "in_standard" ? overdue : snapshot.reason };
+  if (!gone) return snapshot;
+  if (snapshot.state !== "in_standard" || overdue === null) return { ...snapshot, values };
+  return { ...snapshot, values, state: "overdue", reason: overdue };
 }
 
 // Follows the stream; the browser connects again by itself, and this does where it has given up.
