@@ -134,6 +134,47 @@ def test_every_page_withholds_with_the_network_off_and_an_exceedance_stays_one(
         context.close()
 
 
+@pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (1280, 720), (3840, 2160)])
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_a_screen_shows_every_digit_and_unit_whole(
+    chromium: Any,
+    now_service: Any,
+    serve: Any,
+    make_state: Any,
+    make_value: Any,
+    size: tuple[int, int],
+    count: int,
+) -> None:
+    now_ms = now_service.clock.now_ms + 2000
+    now_service.clock.now_ms = now_ms
+    # 0.299996 is written with six digits, so as not to look like its limit of 0.3.
+    value = make_value(
+        0.299996,
+        state=ValueState.OUT_OF_STANDARD,
+        measured_at_ms=now_ms,
+        valid_s=600,
+        reason=Reason(ReasonCode.NOT_YET_CONFIRMED, quantity="free_chlorine_mg_l"),
+    )
+    state = make_state(*[value] * count, state=PoolCondition.OUT_OF_STANDARD, at_ms=now_ms)
+    now_service.judge(state)
+    now_service.states.step()
+    with serve(now_service) as url:
+        page = chromium.new_page(viewport={"width": size[0], "height": size[1]})
+        page.goto(f"{url}/display/p1")
+        page.locator(".card .value").nth(count - 1).wait_for()
+        assert page.locator(".card .value").all_inner_texts() == ["0.299996"] * count
+        cut = page.evaluate(
+            "[...document.querySelectorAll('.card')].flatMap((card) => {"
+            " const room = card.getBoundingClientRect();"
+            " return [...card.querySelectorAll('h2, .value, .unit, .verdict, .limit, .why, .when')].filter((part) => {"
+            "  const range = document.createRange(); range.selectNodeContents(part);"
+            "  const box = range.getBoundingClientRect();"
+            "  return box.right > room.right + 1 || box.bottom > room.bottom + 1; }).map((part) => part.className); })"
+        )
+        page.close()
+    assert cut == []
+
+
 def test_scripts_and_server_write_numbers_and_limits_alike(
     chromium: Any, now_service: Any, serve: Any
 ) -> None:

@@ -17,10 +17,11 @@ function card(value) {
     "li",
     { class: "card", "data-state": value.state },
     element("h2", {}, ...both([zh, en])),
-    element("p", { class: "reading" }, element("span", { class: "value", "data-long": number(value).length > 4 ? "" : null }, number(value)), element("span", { class: "unit" }, value.unit)),
+    element("p", { class: "reading" }, element("span", { class: "value", "data-chars": number(value).length }, number(value)), element("span", { class: "unit" }, value.unit)),
     element("p", { class: "verdict" }, shape(value.state), ...both(word)),
     bounds === "" ? null : element("p", { class: "limit" }, ...both(value.binding ? ["限值", "limit"] : ["推荐", "recommended"]), " ", element("span", { class: "bounds" }, `${bounds}${unit}`)),
-    value.reason === null ? null : element("p", { class: "why" }, ...both([value.reason.zh, value.reason.en])),
+    // Word and limit say this one already.
+    value.reason === null || value.reason.code === "outside_limit" ? null : element("p", { class: "why" }, ...both([value.reason.zh, value.reason.en])),
     element("p", { class: "when", "data-measured": value.measured_at, "data-kind": value.kind }),
   );
 }
@@ -39,7 +40,9 @@ function draw() {
     const [adviceZh, adviceEn] = words.advice[shown.state];
     setText(find("why-zh"), shown.reason?.zh ?? adviceZh);
     setText(find("why-en"), shown.reason?.en ?? adviceEn);
-    find("values").replaceChildren(...shown.values.slice(0, 4).map(card));
+    const first = shown.values.slice(0, 4);
+    find("values").dataset.count = first.length;
+    find("values").replaceChildren(...first.map(card));
   }
   for (const node of document.querySelectorAll("[data-measured]")) {
     const passed = age(node.dataset.measured);
