@@ -1,8 +1,9 @@
 """The recent facts of one pool in memory, as blocks of an hour that are read again when something arrives in them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ _TAIL_MS = 60_000
 
 Readings = dict[SeriesKey, ReadingColumns]
 Publications = dict[SeriesKey, PublicationColumns]
+_Columns = TypeVar("_Columns", ReadingColumns, PublicationColumns)
 
 
 def hour_of(at_ms: int) -> int:
@@ -106,9 +108,7 @@ class HotFacts:
             from_ms = max(hour_ms, hour.newest_ms - _TAIL_MS)
             held = _count(_publications_between(hour.columns, from_ms, hour_ms + HOUR_MS))
             tail = self._facts.publications(self._pool_id, from_ms=from_ms, to_ms=hour_ms + HOUR_MS)
-            hour.columns = _joined_publications(
-                [_publications_between(hour.columns, -HOUR_MS, from_ms), tail]
-            )
+            hour.columns = _joined([_publications_between(hour.columns, -HOUR_MS, from_ms), tail])
             hour.newest_ms = max([hour.newest_ms, *(int(c.published_at_ms[-1]) for c in tail.values())])
             hour.ahead += _count(tail) - held - announced
             if hour.ahead >= 0:
@@ -146,7 +146,7 @@ class HotFacts:
         missing = [hour for hour in hours if hour not in self._publications]
         if missing:
             self._load_publications(missing[0], missing[-1] + HOUR_MS)
-        found = _joined_publications([self._publications[hour].columns for hour in hours])
+        found = _joined([self._publications[hour].columns for hour in hours])
         return _publications_between(found, from_ms, to_ms)
 
     def put_away(self, *, before_ms: int, samples_before_ms: int) -> None:
@@ -209,43 +209,22 @@ def _earliest(times: list[tuple[Instants, Instants]], stamps: Instants, *, defau
     return min(found, default=default)
 
 
-def _joined(parts: list[Readings]) -> Readings:
+def _joined(parts: Sequence[Mapping[SeriesKey, _Columns]]) -> dict[SeriesKey, _Columns]:
     """Series put together from parts in order of time."""
-    by_key: dict[SeriesKey, list[ReadingColumns]] = defaultdict(list)
+    by_key: dict[SeriesKey, list[_Columns]] = defaultdict(list)
     for part in parts:
         for key, columns in part.items():
             by_key[key].append(columns)
     return {
-        key: columns[0]
-        if len(columns) == 1
-        else ReadingColumns(
-            measured_at_ms=np.concatenate([c.measured_at_ms for c in columns]),
-            value=np.concatenate([c.value for c in columns]),
-            status=np.concatenate([c.status for c in columns]),
-            received_at_ms=np.concatenate([c.received_at_ms for c in columns]),
-            stored_at_ms=np.concatenate([c.stored_at_ms for c in columns]),
-        )
-        for key, columns in by_key.items()
+        key: columns[0] if len(columns) == 1 else _concatenated(columns) for key, columns in by_key.items()
     }
 
 
-def _joined_publications(parts: list[Publications]) -> Publications:
-    by_key: dict[SeriesKey, list[PublicationColumns]] = defaultdict(list)
-    for part in parts:
-        for key, columns in part.items():
-            by_key[key].append(columns)
-    return {
-        key: columns[0]
-        if len(columns) == 1
-        else PublicationColumns(
-            published_at_ms=np.concatenate([c.published_at_ms for c in columns]),
-            measured_at_ms=np.concatenate([c.measured_at_ms for c in columns]),
-            value=np.concatenate([c.value for c in columns]),
-            status=np.concatenate([c.status for c in columns]),
-            stored_at_ms=np.concatenate([c.stored_at_ms for c in columns]),
-        )
-        for key, columns in by_key.items()
-    }
+def _concatenated(parts: Sequence[_Columns]) -> _Columns:
+    kind = type(parts[0])
+    return kind(
+        **{one.name: np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(kind)}
+    )
 
 
 def _publications_between(publications: Publications, from_ms: int, to_ms: int) -> Publications:
