@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from ingest.errors import JournalError, JournalUnavailableError
+from ingest.sqlite_errors import can_mend
 from ingest.validation import Refusal
 
 #: Stands in the file's header, so that a newer layout is not misread.
@@ -18,21 +19,6 @@ _VERSION = 1
 _BUSY_TIMEOUT_S = 5.0
 #: The hash that the first message is chained to.
 GENESIS = bytes(32)
-#: What time, another process or a free disk can mend; the low byte of SQLite's extended codes.
-_MENDABLE = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_INTERRUPT,
-    }
-)
-_PRIMARY_CODE = 0xFF
 
 _TABLES = (
     # Every message as it came. `refused` is JSON: [[position or null, code, text], …].
@@ -123,8 +109,7 @@ def translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & _PRIMARY_CODE in _MENDABLE:
+        if can_mend(error):
             raise JournalUnavailableError(
                 f"journal {path}: {error}; see that the disk has room and the file is writable"
             ) from error

@@ -6,24 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ingest.sqlite_errors import can_mend
 from ingest.store.ports import StoreError, StoreRejectedError, StoreUnavailableError
 from ingest.store.sqlite_schema import connect, create_tables
-
-#: What time, another process or a free disk can mend; the low byte of SQLite's extended codes.
-_MENDABLE = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_INTERRUPT,
-    }
-)
-_PRIMARY_CODE = 0xFF
 
 
 @contextmanager
@@ -32,8 +17,7 @@ def translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OverflowError) as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & _PRIMARY_CODE in _MENDABLE:
+        if can_mend(error):
             raise StoreUnavailableError(
                 f"store {path}: {error}; see that its folder exists, is writable and has room, then try again"
             ) from error
