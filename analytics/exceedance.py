@@ -1,215 +1,424 @@
-"""Confirmed exceedances of one series against one end of a limit (DESIGN 12.8): vectorised, on true times. Pure.
+"""Exceedances of whole histories: every series of a grid against every end of its limits (DESIGN 12.8). Pure.
 
-The machine runs on all good readings, closed time included; its intervals are cut by opening elsewhere.
+The cost of judging is one pass of comparisons over the grid. The machine itself runs only where something may happen:
+from a stretch of unusual cells long enough to be confirmed, until readings well inside every limit have certainly ended
+whatever it began. Elsewhere it would stay inside, so leaving it out changes nothing.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.profile import Confirmation, LimitEnd, Side
-from analytics.spans import EMPTY, FAR_MS, Instants, Spans, merged
+from analytics.grid import Grid
+from analytics.machine import Exceeded, Mask, Sequences, exceeded, pieces_of, unverified_since
+from analytics.profile import LimitEnd, Side
+from analytics.ragged import RaggedSpans, keys
+from analytics.screening import Unusual, screen
+from analytics.spans import FAR_MS, Instants
 
-Mask = NDArray[np.bool_]
-_RAISE, _END = 1, 0
-_NO_INSTANTS: Instants = np.empty(0, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Seed:
-    """What is known of the machine before the first reading given: the last good reading, and since when it exceeds."""
-
-    last_good_ms: int
-    active_since_ms: int | None
+Positions = NDArray[np.intp]
+_BEFORE_ALL_MS = -FAR_MS
+#: One reading raises nothing and ends nothing. DESIGN 12.8
+_LEAST_READINGS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """What the machine did.
+class LimitTable:
+    """Ends of limits by series: one row for each end of each series, ascending by `series`; shape (k,) each.
 
-    `spans`: exceedances, an end of FAR_MS when the last is not ended. `known_from_ms`: the first instant from which the
-    state does not depend on what came before the readings given; FAR_MS if it always does. `pending_since_ms`: start
-    of a run outside at the end that is not confirmed yet. `unverified_since_ms`: the last reading, when nothing came
-    for too long after it and the exceedance is not ended. `changes_ms`, `changed_to`: when the state changed, for
-    asking it at an instant.
-    """
-
-    spans: Spans
-    known_from_ms: int
-    pending_since_ms: int | None
-    unverified_since_ms: int | None
-    decided_at_ms: Instants
-    since_ms: Instants
-    seed_since_ms: int | None
-
-    @property
-    def active_since_ms(self) -> int | None:
-        """Start of the exceedance that is not ended."""
-        return int(self.spans[-1, 0]) if len(self.spans) and self.spans[-1, 1] == FAR_MS else None
-
-    def active_since_at(self, at_ms: int) -> int | None:
-        """Since when the machine exceeded at an instant, as decided by the readings before it; None: it did not."""
-        index = int(np.searchsorted(self.decided_at_ms, at_ms, side="left")) - 1
-        if index < 0:
-            return self.seed_since_ms
-        since = int(self.since_ms[index])
-        return None if since == FAR_MS else since
-
-
-def outside(value: NDArray[np.float64], end: LimitEnd) -> Mask:
-    """Which values lie outside a limit's end; NaN does not."""
-    if end.side is Side.HIGH:
-        return value > end.value if end.closed else value >= end.value
-    return value < end.value if end.closed else value <= end.value
-
-
-def well_inside(value: NDArray[np.float64], end: LimitEnd, *, hysteresis: float) -> Mask:
-    """Which values lie inside a limit's end by the hysteresis (in the quantity's unit); NaN does not."""
-    by = value <= end.value - hysteresis if end.side is Side.HIGH else value >= end.value + hysteresis
-    return by & ~outside(value, end)
-
-
-def first_closed(at_ms: Instants, opening: Spans) -> Instants:
-    """The first closed instant at or after each instant; the instant itself where it is closed."""
-    if not len(opening):
-        return at_ms
-    index = np.searchsorted(opening[:, 0], at_ms, side="right") - 1
-    end = opening[np.maximum(index, 0), 1]
-    return np.where((index >= 0) & (end > at_ms), end, at_ms)
-
-
-def _runs(mask: Mask, gap_before: Mask, at: Instants, need_ms: int) -> tuple[NDArray[np.intp], Instants]:
-    """Where runs of `mask` unbroken by gaps are confirmed: index of the confirming reading, start of its run."""
-    starts = np.flatnonzero(mask & np.concatenate(([True], ~mask[:-1] | gap_before[1:])))
-    if not len(starts):
-        return starts, np.empty(0, dtype=np.int64)
-    lasts = np.flatnonzero(mask & np.concatenate((~mask[1:] | gap_before[1:], [True])))
-    confirming = np.maximum(np.searchsorted(at, at[starts] + need_ms, side="left"), starts + 1)
-    confirmed = confirming <= lasts
-    return confirming[confirmed], at[starts[confirmed]]
-
-
-def course(
-    at: Instants,
-    *,
-    outside: Mask,
-    well_inside: Mask,
-    confirmation: Confirmation,
-    gap_ms: int,
-    opening: Spans,
-    now_ms: int,
-    seed: Seed | None = None,
-    complete: bool = False,
-) -> Course:
-    """Run the machine of DESIGN 12.8 over one series.
-
-    Outside for `confirm_ms` and at least two readings raises, from the first of them; well inside for `clear_ms` and at
-    least two readings ends, at the first of them. A distance above `gap_ms` forgets a run not yet complete; if it
-    contains closed time, the exceedance ends at the first closed instant.
-
-    Parameters
+    Attributes
     ----------
-    at : ndarray of int64, shape (n,)
-        Times of good readings up to now, increasing. [ms]
-    outside, well_inside : ndarray of bool, shape (n,)
-        Never both true.
-    opening : ndarray of int64, shape (m, 2)
-        Merged opening intervals that reach beyond now.
-    complete : bool
-        Nothing was before these readings.
+    series : ndarray of intp
+        Row of the grid.
+    high : ndarray of bool
+        An upper end; else a lower one.
+    value : ndarray of float64
+        The end, in the series' unit.
+    closed : ndarray of bool
+        The end itself is inside.
+    well : ndarray of float64
+        At this value or farther inside a reading is well inside: the end moved by the hysteresis.
+    from_ms, to_ms : ndarray of int64
+        When the end judges readings: [from, to), by when they were measured; ±FAR_MS for an open one.
     """
-    seed_since = None if seed is None else seed.active_since_ms
-    if seed_since is None and (complete or seed is not None) and not outside.any():
-        return Course(EMPTY, -FAR_MS, None, None, _NO_INSTANTS, _NO_INSTANTS, None)
-    if seed is not None:
-        # The reading before counts for gaps only: it is neither outside nor well inside.
-        at = np.concatenate(([seed.last_good_ms], at))
-        outside = np.concatenate(([False], outside))
-        well_inside = np.concatenate(([False], well_inside))
-    if not len(at):
-        return Course(EMPTY, FAR_MS, None, None, _NO_INSTANTS, _NO_INSTANTS, seed_since)
-    gap_before = np.concatenate(([False], np.diff(at) > gap_ms))
-    trailing_gap = now_ms - int(at[-1]) > gap_ms
-    raised, raised_since = _runs(outside, gap_before, at, confirmation.confirm_ms)
-    ended, ended_since = _runs(well_inside, gap_before, at, confirmation.clear_ms)
-    gap_from = np.flatnonzero(gap_before) - 1
-    gap_to = at[gap_from + 1]
-    if trailing_gap:
-        gap_from, gap_to = np.append(gap_from, len(at) - 1), np.append(gap_to, now_ms)
-    closed = first_closed(at[gap_from], opening)
-    resets = closed < gap_to
-    # A gap decides before the reading after it does; a reading raises or ends, never both.
-    decided = np.concatenate((at[raised], at[ended], closed[resets]))
-    order_key = np.concatenate((raised * 2 + 1, ended * 2 + 1, gap_from[resets] * 2 + 2))
-    kinds = np.concatenate((np.full(len(raised), _RAISE), np.full(len(ended) + int(resets.sum()), _END)))
-    since = np.concatenate((raised_since, ended_since, closed[resets]))
-    order = np.argsort(order_key, kind="stable")
-    decided, kinds, since = decided[order], kinds[order], since[order]
-    known_from = FAR_MS if not len(decided) else int(decided[0])
-    before = np.concatenate(([_END if seed_since is None else _RAISE], kinds[:-1])) if len(kinds) else kinds
-    changes = kinds != before
-    decided, kinds, since = decided[changes], kinds[changes], since[changes]
-    starts, ends = since[kinds == _RAISE], since[kinds == _END]
-    if seed_since is not None:
-        starts = np.concatenate(([seed_since], starts))
-    if len(ends) < len(starts):
-        ends = np.append(ends, FAR_MS)
-    spans = merged(np.column_stack((starts, ends)))
-    active = bool(len(spans)) and spans[-1, 1] == FAR_MS
-    return Course(
-        spans=spans,
-        known_from_ms=known_from,
-        pending_since_ms=None if trailing_gap or active else _pending(at, outside, gap_before),
-        unverified_since_ms=int(at[-1]) if active and trailing_gap else None,
-        decided_at_ms=decided,
-        since_ms=np.where(kinds == _RAISE, since, FAR_MS),
-        seed_since_ms=seed_since,
+
+    series: Positions
+    high: Mask
+    value: NDArray[np.float64]
+    closed: Mask
+    well: NDArray[np.float64]
+    from_ms: Instants
+    to_ms: Instants
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, LimitEnd, float, int, int]]) -> "LimitTable":
+        """Table of (series, end, hysteresis in its unit, from_ms, to_ms): the span within which its sensor is in force.
+
+        A row's span is cut by when the limit is in force. Rows must ascend by series.
+        """
+        table = list(rows)
+        return cls(
+            series=np.array([row[0] for row in table], dtype=np.intp),
+            high=np.array([row[1].side is Side.HIGH for row in table], dtype=np.bool_),
+            value=np.array([row[1].value for row in table], dtype=np.float64),
+            closed=np.array([row[1].closed for row in table], dtype=np.bool_),
+            well=np.array(
+                [row[1].value + (-row[2] if row[1].side is Side.HIGH else row[2]) for row in table],
+                dtype=np.float64,
+            ),
+            from_ms=np.array(
+                [
+                    max(_BEFORE_ALL_MS if row[1].limit.from_ms is None else row[1].limit.from_ms, row[3])
+                    for row in table
+                ],
+                dtype=np.int64,
+            ),
+            to_ms=np.array(
+                [min(FAR_MS if row[1].limit.to_ms is None else row[1].limit.to_ms, row[4]) for row in table],
+                dtype=np.int64,
+            ),
+        )
+
+    def usual(
+        self, n_series: int, dtype: np.dtype[np.floating]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Of each series the range that is well inside all its ends, ends included; shape (series,) each, of `dtype`."""
+        inside_from = np.full(n_series, -np.inf, dtype=dtype)
+        inside_to = np.full(n_series, np.inf, dtype=dtype)
+        value, well = self.value.astype(dtype), self.well.astype(dtype)
+        # On an open end without hysteresis the end itself is not inside: the next number is.
+        inward = np.where(self.high, -np.inf, np.inf).astype(dtype)
+        well = np.where(~self.closed & (well == value), np.nextafter(value, inward), well)
+        np.maximum.at(inside_from, self.series[~self.high], well[~self.high])
+        np.minimum.at(inside_to, self.series[self.high], well[self.high])
+        return inside_from, inside_to
+
+
+@dataclass(frozen=True, slots=True)
+class ExceedanceColumns:
+    """Exceedances in open time, by series and start of their interval; shape (k,) each.
+
+    Attributes
+    ----------
+    limit_row : ndarray of intp
+        Row of the limit table.
+    series : ndarray of intp
+        Row of the grid.
+    start_ms, end_ms : ndarray of int64
+        An end of FAR_MS: still open.
+    worst_value : ndarray of float64
+        Farthest out within it, in the series' unit; NaN without a good reading in it.
+    unverified_since_ms : ndarray of int64
+        Of a still open one the last good reading, if nothing came for too long since; else FAR_MS.
+    """
+
+    limit_row: Positions
+    series: Positions
+    start_ms: Instants
+    end_ms: Instants
+    worst_value: NDArray[np.float64]
+    unverified_since_ms: Instants
+
+    @classmethod
+    def joined(cls, parts: Iterable["ExceedanceColumns"]) -> "ExceedanceColumns":
+        """Parts one after the other, then by series, limit and start."""
+        several = [_NO_EXCEEDANCES, *parts]
+        columns = [np.concatenate([getattr(part, field.name) for part in several]) for field in fields(cls)]
+        order = np.lexsort((columns[2], columns[0]))
+        return cls(*(column[order] for column in columns))
+
+
+_NO_EXCEEDANCES = ExceedanceColumns(
+    limit_row=np.empty(0, dtype=np.intp),
+    series=np.empty(0, dtype=np.intp),
+    start_ms=np.empty(0, dtype=np.int64),
+    end_ms=np.empty(0, dtype=np.int64),
+    worst_value=np.empty(0, dtype=np.float64),
+    unverified_since_ms=np.empty(0, dtype=np.int64),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How exceedances are confirmed, and whose opening hours count.
+
+    Attributes
+    ----------
+    confirm_ms, clear_ms : int
+        How long a run has to last. [ms]
+    gap_ms : ndarray of int64, shape (series,)
+        Longest distance of two readings that is no gap; at least two steps of the grid. [ms]
+    opening : RaggedSpans
+        Merged opening intervals by pool, from before the first reading to beyond now.
+    pool_of : ndarray of intp, shape (series,)
+    begin_ms : ndarray of int64, shape (pools,)
+        Before a pool's begin there is no exceedance; -FAR_MS for none. [ms]
+    """
+
+    confirm_ms: int
+    clear_ms: int
+    gap_ms: NDArray[np.int64]
+    opening: RaggedSpans
+    pool_of: Positions
+    begin_ms: Instants | None = None
+
+
+def exceedances(
+    grid: Grid,
+    *,
+    limits: LimitTable,
+    confirm_ms: int,
+    clear_ms: int,
+    gap_ms: NDArray[np.int64],
+    opening: RaggedSpans,
+    pool_of: Positions,
+    now_ms: int,
+    begin_ms: Instants | None = None,
+) -> ExceedanceColumns:
+    """Confirmed exceedances of every series of a grid of good readings up to now, cut by opening.
+
+    Limits are cast once to the grid's dtype. A gap is NaN; readings that are suspect have to be NaN too. See `Rules`
+    for the parameters.
+
+    Raises
+    ------
+    ValueError
+        If a `gap_ms` is below two steps: then cells side by side might hold a gap; choose a finer grid.
+    """
+    rules = Rules(confirm_ms, clear_ms, gap_ms, opening, pool_of, begin_ms)
+    inside_from, inside_to = limits.usual(grid.n_series, grid.value.dtype)
+    return ExceedanceColumns.joined(
+        part
+        for unusual in screen(grid, inside_from=inside_from, inside_to=inside_to)
+        for part in exceedances_among(grid, unusual, limits=limits, rules=rules, now_ms=now_ms)
     )
 
 
-def _pending(at: Instants, outside: Mask, gap_before: Mask) -> int | None:
-    """Start of the run outside that lasts to the end, confirmed or not."""
-    if not outside[-1]:
+def exceedances_among(
+    grid: Grid, unusual: Unusual, *, limits: LimitTable, rules: Rules, now_ms: int
+) -> Iterator[ExceedanceColumns]:
+    """Exceedances among the cells of one screen of `LimitTable.usual`; see `exceedances`."""
+    if grid.n_series and int(rules.gap_ms.min()) < 2 * grid.step_ms:
+        raise ValueError(f"gap_ms of {int(rules.gap_ms.min())} needs a grid of half of it or finer")
+    zones = _zones(grid, unusual, confirm_ms=rules.confirm_ms, clear_ms=rules.clear_ms)
+    if not len(zones.series):
+        return
+    first = np.searchsorted(limits.series, np.arange(grid.n_series + 1), side="left")
+    most = int(np.diff(first)[zones.series].max())
+    cells = _cells(grid, zones)
+    for number in range(most):
+        row = first[zones.series] + number
+        has = row < first[zones.series + 1]
+        part = _one_end(grid, zones, cells, np.where(has, row, -1), limits=limits, rules=rules, now_ms=now_ms)
+        if part is not None:
+            yield part
+
+
+@dataclass(frozen=True, slots=True)
+class _Zones:
+    """Stretches of a series in which an exceedance may begin and, if it ends, certainly ends: steps [from, to)."""
+
+    series: NDArray[np.int64]
+    from_step: NDArray[np.int64]
+    to_step: NDArray[np.int64]
+
+
+def _zones(grid: Grid, unusual: Unusual, *, confirm_ms: int, clear_ms: int) -> _Zones:
+    series, step = unusual.series[unusual.first], unusual.step[unusual.first]
+    last_step = unusual.step[unusual.last]
+    # So many usual cells in a row end every exceedance, wherever in their steps the readings lie.
+    clearing = max(-(-clear_ms // grid.step_ms) + 2, 2)
+    if not len(series):
+        return _Zones(series, step, last_step)
+    begins = np.ones(len(series), dtype=np.bool_)
+    begins[1:] = (step[1:] - last_step[:-1] > clearing) | (series[1:] != series[:-1])
+    zone = np.cumsum(begins) - 1
+    may_raise = np.flatnonzero((unusual.last - unusual.first + 1) * grid.step_ms > confirm_ms)
+    # A long stretch of nothing but gaps raises nothing.
+    length = unusual.last[may_raise] - unusual.first[may_raise] + 1
+    cell = np.repeat(unusual.first[may_raise] - np.cumsum(length) + length, length) + np.arange(length.sum())
+    present = np.cumsum(~np.isnan(unusual.value[cell]))
+    ends = np.cumsum(length) - 1
+    held = present[ends] - np.concatenate(([0], present[ends[:-1]])) if len(ends) else ends
+    may_raise = may_raise[held >= _LEAST_READINGS]
+    if not len(may_raise):
+        none = np.empty(0, dtype=np.int64)
+        return _Zones(none, none, none)
+    of_zone, first = np.unique(zone[may_raise], return_index=True)
+    block = may_raise[first]
+    last_block = np.append(np.flatnonzero(begins)[1:] - 1, len(series) - 1)[of_zone]
+    to_step = np.minimum(last_step[last_block] + 1 + clearing, grid.n_steps)
+    return _Zones(series[block], step[block], to_step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Readings of the zones, gaps left out; `zone` ascends, and within a zone the time."""
+
+    zone: Positions
+    value: NDArray[np.floating]
+    at_ms: Instants
+    begins: Positions
+
+
+def _cells(grid: Grid, zones: _Zones) -> _Cells:
+    zone, cell, step = _expanded(zones.series * grid.n_steps + zones.from_step, zones)
+    value = grid.value.reshape(-1)[cell]
+    present = ~np.isnan(value)
+    zone, cell, step, value = zone[present], cell[present], step[present], value[present]
+    at_ms = grid.offset_ms.reshape(-1)[cell].astype(np.int64)
+    step *= grid.step_ms
+    at_ms += step
+    at_ms += grid.start_ms
+    # Every zone has readings: it was chosen for them.
+    begins = np.searchsorted(zone, np.arange(len(zones.series)), side="left")
+    return _Cells(zone, value, at_ms, begins)
+
+
+def _expanded(
+    first_cell: NDArray[np.int64], zones: _Zones
+) -> tuple[Positions, NDArray[np.int64], NDArray[np.int64]]:
+    length = zones.to_step - zones.from_step
+    zone = np.repeat(np.arange(len(length)), length)
+    before = np.cumsum(length) - length
+    within = np.arange(len(zone))
+    return (
+        zone,
+        np.repeat(first_cell - before, length) + within,
+        np.repeat(zones.from_step - before, length) + within,
+    )
+
+
+def _one_end(
+    grid: Grid,
+    zones: _Zones,
+    cells: _Cells,
+    row_of_zone: Positions,
+    *,
+    limits: LimitTable,
+    rules: Rules,
+    now_ms: int,
+) -> ExceedanceColumns | None:
+    """Exceedances of each zone against one row of the limit table, -1 for none."""
+    outside = _outside(cells, row_of_zone, limits, grid.value.dtype)
+    counts = np.add.reduceat(outside, cells.begins, dtype=np.intp)
+    judged = counts >= _LEAST_READINGS
+    if not judged.any():
         return None
-    breaks = np.flatnonzero(~outside)
-    first = int(breaks[-1]) + 1 if len(breaks) else 0
-    gaps = np.flatnonzero(gap_before)
-    if len(gaps):
-        first = max(first, int(gaps[-1]))
-    return int(at[first])
-
-
-def sample_spans(at: Instants, *, outside: Mask, age_ms: int, opening: Spans) -> Spans:
-    """Exceedances that samples of one kind of one series show.
-
-    One outside raises, the next of the same kind inside ends. It does not outlast the session: it ends when the pool
-    closes. One taken in closed time counts for the next session if that begins within the allowed age.
-
-    Returns
-    -------
-    spans : ndarray of int64, shape (k, 2)
-        Merged, not cut by opening; an end of FAR_MS when nothing ended it.
-    """
-    if not outside.any():
-        return EMPTY
-    if len(opening):
-        index = np.searchsorted(opening[:, 1], at, side="right")
-        padded = np.concatenate((opening, [[FAR_MS, FAR_MS]]))
-        start, close = padded[index, 0], padded[index, 1]
-        reach = np.where(start < at + age_ms, close, at)
+    if not judged.all():
+        keep = judged[cells.zone]
+        cells_zone, value, at_ms, outside = (
+            cells.zone[keep],
+            cells.value[keep],
+            cells.at_ms[keep],
+            outside[keep],
+        )
     else:
-        reach = at
-    following = np.append(at[1:], FAR_MS)
-    return merged(np.column_stack((at, np.minimum(following, reach)))[outside])
-
-
-def worst_between(
-    at: Instants, value: NDArray[np.float64], *, side: Side, from_ms: int, to_ms: int
-) -> float | None:
-    """The value farthest out on a side within [from, to); None without a reading there."""
-    first, after = np.searchsorted(at, (from_ms, to_ms), side="left")
-    if first == after:
+        cells_zone, value, at_ms = cells.zone, cells.value, cells.at_ms
+    row = row_of_zone[cells_zone]
+    well = limits.well.astype(value.dtype)[row]
+    high = limits.high[row]
+    well_inside = np.where(high, value <= well, value >= well) & ~outside
+    begins = np.ones(len(cells_zone), dtype=np.bool_)
+    np.not_equal(cells_zone[1:], cells_zone[:-1], out=begins[1:])
+    series = zones.series[cells_zone]
+    sequences = Sequences(at_ms=at_ms, begins=begins, gap_ms=rules.gap_ms[series], pool=rules.pool_of[series])
+    found = exceeded(
+        sequences,
+        outside=outside,
+        well_inside=well_inside,
+        confirm_ms=rules.confirm_ms,
+        clear_ms=rules.clear_ms,
+        opening=rules.opening,
+    )
+    if not len(found.raised):
         return None
-    part = value[first:after]
-    return float(part.max() if side is Side.HIGH else part.min())
+    end_ms, unverified_ms = unverified_since(sequences, found, opening=rules.opening, now_ms=now_ms)
+    return _in_open_time(
+        found,
+        end_ms,
+        unverified_ms,
+        row=row,
+        series=series,
+        at_ms=at_ms,
+        value=value,
+        zone=cells_zone,
+        limits=limits,
+        rules=rules,
+        now_ms=now_ms,
+    )
+
+
+def _outside(cells: _Cells, row_of_zone: Positions, limits: LimitTable, dtype: np.dtype[np.floating]) -> Mask:
+    """Which readings lie outside the end of their zone, while it is in force."""
+    n = np.diff(np.append(cells.begins, len(cells.zone)))
+    row = row_of_zone
+    sign = np.where(limits.high, 1, -1).astype(dtype)
+    # Mirrored for lower ends, so that one comparison serves both: outside is above. On an open end the end itself is
+    # outside too, which is above the number before it. An absent end is never reached.
+    top = sign * limits.value.astype(dtype)
+    top = np.where(limits.closed, top, np.nextafter(top, np.array(-np.inf, dtype=dtype)))
+    signs = np.where(row >= 0, sign[row], dtype.type(1))
+    tops = np.where(row >= 0, top[row], dtype.type(np.inf))
+    outside: Mask = cells.value * np.repeat(signs, n) > np.repeat(tops, n)
+    from_ms = np.where(row >= 0, limits.from_ms[row], _BEFORE_ALL_MS)
+    to_ms = np.where(row >= 0, limits.to_ms[row], FAR_MS)
+    if (from_ms > cells.at_ms[cells.begins]).any() or (to_ms < FAR_MS).any():
+        outside &= (cells.at_ms >= np.repeat(from_ms, n)) & (cells.at_ms < np.repeat(to_ms, n))
+    return outside
+
+
+def _in_open_time(
+    found: Exceeded,
+    end_ms: Instants,
+    unverified_ms: Instants,
+    *,
+    row: Positions,
+    series: NDArray[np.int64],
+    at_ms: Instants,
+    value: NDArray[np.floating],
+    zone: Positions,
+    limits: LimitTable,
+    rules: Rules,
+    now_ms: int,
+) -> ExceedanceColumns | None:
+    """Cut by the limit's force, by the pool's begin and by opening, with the worst value of each piece."""
+    position, row = found.raised, row[found.raised]
+    pool = rules.pool_of[series[position]]
+    from_ms = limits.from_ms[row]
+    if rules.begin_ms is not None:
+        from_ms = np.maximum(from_ms, rules.begin_ms[pool])
+    some, spans = pieces_of(
+        np.column_stack((found.start_ms, end_ms)), from_ms=from_ms, to_ms=limits.to_ms[row]
+    )
+    position, row, pool, unverified_ms = position[some], row[some], pool[some], unverified_ms[some]
+    of, pieces = rules.opening.cut(pool, spans)
+    begun = pieces[:, 0] <= now_ms
+    of, pieces = of[begun], pieces[begun]
+    if not len(of):
+        return None
+    position, row = position[of], row[of]
+    is_open = pieces[:, 1] > now_ms
+    of_zone = zone[position]
+    reading = keys(zone, at_ms)
+    bounds = np.searchsorted(reading, keys(np.repeat(of_zone, 2), pieces.reshape(-1)), side="left")
+    return ExceedanceColumns(
+        limit_row=row,
+        series=series[position].astype(np.intp),
+        start_ms=pieces[:, 0],
+        end_ms=np.where(is_open, FAR_MS, pieces[:, 1]),
+        worst_value=_worst(value, limits.high[row], bounds),
+        unverified_since_ms=np.where(is_open, unverified_ms[of], FAR_MS),
+    )
+
+
+def _worst(value: NDArray[np.floating], high: Mask, bounds: Positions) -> NDArray[np.float64]:
+    """Largest value of each [bounds[2i], bounds[2i + 1]) where `high`, else the smallest; NaN for an empty one."""
+    padded = np.append(value, value.dtype.type(np.nan))
+    largest = np.maximum.reduceat(padded, bounds)[::2]
+    smallest = np.minimum.reduceat(padded, bounds)[::2]
+    worst = np.where(high, largest, smallest).astype(np.float64)
+    worst[bounds[::2] >= bounds[1::2]] = np.nan
+    return worst

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.exceedance import Course, course, outside, sample_spans, well_inside, worst_between
+from analytics.course import Course, course, outside, sample_spans, well_inside, worst_between
 from analytics.profile import LimitEnd
 from analytics.quality import Before, Flag, flags
 from analytics.results import VerdictKind, VerdictState

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.course import Seed
 from analytics.entries import Entries
-from analytics.exceedance import Seed
 from analytics.profile import KindRules, Profile, rules_for
 from analytics.quality import Before, is_sample
 from analytics.spans import Spans, without

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.exceedance import Course, Seed, course, outside, sample_spans, well_inside
+from analytics.course import Course, Seed, course, outside, sample_spans, well_inside
 from analytics.profile import Confirmation, LimitEnd, Side, load_profile, rules_for
 from analytics.spans import EMPTY, FAR_MS, Spans, merged
 from gateway.contract.registry import PoolKind

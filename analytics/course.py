@@ -1,0 +1,215 @@
+"""Confirmed exceedances of one series against one end of a limit (DESIGN 12.8): vectorised, on true times. Pure.
+
+The machine runs on all good readings, closed time included; its intervals are cut by opening elsewhere.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.profile import Confirmation, LimitEnd, Side
+from analytics.spans import EMPTY, FAR_MS, Instants, Spans, merged
+
+Mask = NDArray[np.bool_]
+_RAISE, _END = 1, 0
+_NO_INSTANTS: Instants = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What is known of the machine before the first reading given: the last good reading, and since when it exceeds."""
+
+    last_good_ms: int
+    active_since_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the machine did.
+
+    `spans`: exceedances, an end of FAR_MS when the last is not ended. `known_from_ms`: the first instant from which the
+    state does not depend on what came before the readings given; FAR_MS if it always does. `pending_since_ms`: start
+    of a run outside at the end that is not confirmed yet. `unverified_since_ms`: the last reading, when nothing came
+    for too long after it and the exceedance is not ended. `changes_ms`, `changed_to`: when the state changed, for
+    asking it at an instant.
+    """
+
+    spans: Spans
+    known_from_ms: int
+    pending_since_ms: int | None
+    unverified_since_ms: int | None
+    decided_at_ms: Instants
+    since_ms: Instants
+    seed_since_ms: int | None
+
+    @property
+    def active_since_ms(self) -> int | None:
+        """Start of the exceedance that is not ended."""
+        return int(self.spans[-1, 0]) if len(self.spans) and self.spans[-1, 1] == FAR_MS else None
+
+    def active_since_at(self, at_ms: int) -> int | None:
+        """Since when the machine exceeded at an instant, as decided by the readings before it; None: it did not."""
+        index = int(np.searchsorted(self.decided_at_ms, at_ms, side="left")) - 1
+        if index < 0:
+            return self.seed_since_ms
+        since = int(self.since_ms[index])
+        return None if since == FAR_MS else since
+
+
+def outside(value: NDArray[np.float64], end: LimitEnd) -> Mask:
+    """Which values lie outside a limit's end; NaN does not."""
+    if end.side is Side.HIGH:
+        return value > end.value if end.closed else value >= end.value
+    return value < end.value if end.closed else value <= end.value
+
+
+def well_inside(value: NDArray[np.float64], end: LimitEnd, *, hysteresis: float) -> Mask:
+    """Which values lie inside a limit's end by the hysteresis (in the quantity's unit); NaN does not."""
+    by = value <= end.value - hysteresis if end.side is Side.HIGH else value >= end.value + hysteresis
+    return by & ~outside(value, end)
+
+
+def first_closed(at_ms: Instants, opening: Spans) -> Instants:
+    """The first closed instant at or after each instant; the instant itself where it is closed."""
+    if not len(opening):
+        return at_ms
+    index = np.searchsorted(opening[:, 0], at_ms, side="right") - 1
+    end = opening[np.maximum(index, 0), 1]
+    return np.where((index >= 0) & (end > at_ms), end, at_ms)
+
+
+def _runs(mask: Mask, gap_before: Mask, at: Instants, need_ms: int) -> tuple[NDArray[np.intp], Instants]:
+    """Where runs of `mask` unbroken by gaps are confirmed: index of the confirming reading, start of its run."""
+    starts = np.flatnonzero(mask & np.concatenate(([True], ~mask[:-1] | gap_before[1:])))
+    if not len(starts):
+        return starts, np.empty(0, dtype=np.int64)
+    lasts = np.flatnonzero(mask & np.concatenate((~mask[1:] | gap_before[1:], [True])))
+    confirming = np.maximum(np.searchsorted(at, at[starts] + need_ms, side="left"), starts + 1)
+    confirmed = confirming <= lasts
+    return confirming[confirmed], at[starts[confirmed]]
+
+
+def course(
+    at: Instants,
+    *,
+    outside: Mask,
+    well_inside: Mask,
+    confirmation: Confirmation,
+    gap_ms: int,
+    opening: Spans,
+    now_ms: int,
+    seed: Seed | None = None,
+    complete: bool = False,
+) -> Course:
+    """Run the machine of DESIGN 12.8 over one series.
+
+    Outside for `confirm_ms` and at least two readings raises, from the first of them; well inside for `clear_ms` and at
+    least two readings ends, at the first of them. A distance above `gap_ms` forgets a run not yet complete; if it
+    contains closed time, the exceedance ends at the first closed instant.
+
+    Parameters
+    ----------
+    at : ndarray of int64, shape (n,)
+        Times of good readings up to now, increasing. [ms]
+    outside, well_inside : ndarray of bool, shape (n,)
+        Never both true.
+    opening : ndarray of int64, shape (m, 2)
+        Merged opening intervals that reach beyond now.
+    complete : bool
+        Nothing was before these readings.
+    """
+    seed_since = None if seed is None else seed.active_since_ms
+    if seed_since is None and (complete or seed is not None) and not outside.any():
+        return Course(EMPTY, -FAR_MS, None, None, _NO_INSTANTS, _NO_INSTANTS, None)
+    if seed is not None:
+        # The reading before counts for gaps only: it is neither outside nor well inside.
+        at = np.concatenate(([seed.last_good_ms], at))
+        outside = np.concatenate(([False], outside))
+        well_inside = np.concatenate(([False], well_inside))
+    if not len(at):
+        return Course(EMPTY, FAR_MS, None, None, _NO_INSTANTS, _NO_INSTANTS, seed_since)
+    gap_before = np.concatenate(([False], np.diff(at) > gap_ms))
+    trailing_gap = now_ms - int(at[-1]) > gap_ms
+    raised, raised_since = _runs(outside, gap_before, at, confirmation.confirm_ms)
+    ended, ended_since = _runs(well_inside, gap_before, at, confirmation.clear_ms)
+    gap_from = np.flatnonzero(gap_before) - 1
+    gap_to = at[gap_from + 1]
+    if trailing_gap:
+        gap_from, gap_to = np.append(gap_from, len(at) - 1), np.append(gap_to, now_ms)
+    closed = first_closed(at[gap_from], opening)
+    resets = closed < gap_to
+    # A gap decides before the reading after it does; a reading raises or ends, never both.
+    decided = np.concatenate((at[raised], at[ended], closed[resets]))
+    order_key = np.concatenate((raised * 2 + 1, ended * 2 + 1, gap_from[resets] * 2 + 2))
+    kinds = np.concatenate((np.full(len(raised), _RAISE), np.full(len(ended) + int(resets.sum()), _END)))
+    since = np.concatenate((raised_since, ended_since, closed[resets]))
+    order = np.argsort(order_key, kind="stable")
+    decided, kinds, since = decided[order], kinds[order], since[order]
+    known_from = FAR_MS if not len(decided) else int(decided[0])
+    before = np.concatenate(([_END if seed_since is None else _RAISE], kinds[:-1])) if len(kinds) else kinds
+    changes = kinds != before
+    decided, kinds, since = decided[changes], kinds[changes], since[changes]
+    starts, ends = since[kinds == _RAISE], since[kinds == _END]
+    if seed_since is not None:
+        starts = np.concatenate(([seed_since], starts))
+    if len(ends) < len(starts):
+        ends = np.append(ends, FAR_MS)
+    spans = merged(np.column_stack((starts, ends)))
+    active = bool(len(spans)) and spans[-1, 1] == FAR_MS
+    return Course(
+        spans=spans,
+        known_from_ms=known_from,
+        pending_since_ms=None if trailing_gap or active else _pending(at, outside, gap_before),
+        unverified_since_ms=int(at[-1]) if active and trailing_gap else None,
+        decided_at_ms=decided,
+        since_ms=np.where(kinds == _RAISE, since, FAR_MS),
+        seed_since_ms=seed_since,
+    )
+
+
+def _pending(at: Instants, outside: Mask, gap_before: Mask) -> int | None:
+    """Start of the run outside that lasts to the end, confirmed or not."""
+    if not outside[-1]:
+        return None
+    breaks = np.flatnonzero(~outside)
+    first = int(breaks[-1]) + 1 if len(breaks) else 0
+    gaps = np.flatnonzero(gap_before)
+    if len(gaps):
+        first = max(first, int(gaps[-1]))
+    return int(at[first])
+
+
+def sample_spans(at: Instants, *, outside: Mask, age_ms: int, opening: Spans) -> Spans:
+    """Exceedances that samples of one kind of one series show.
+
+    One outside raises, the next of the same kind inside ends. It does not outlast the session: it ends when the pool
+    closes. One taken in closed time counts for the next session if that begins within the allowed age.
+
+    Returns
+    -------
+    spans : ndarray of int64, shape (k, 2)
+        Merged, not cut by opening; an end of FAR_MS when nothing ended it.
+    """
+    if not outside.any():
+        return EMPTY
+    if len(opening):
+        index = np.searchsorted(opening[:, 1], at, side="right")
+        padded = np.concatenate((opening, [[FAR_MS, FAR_MS]]))
+        start, close = padded[index, 0], padded[index, 1]
+        reach = np.where(start < at + age_ms, close, at)
+    else:
+        reach = at
+    following = np.append(at[1:], FAR_MS)
+    return merged(np.column_stack((at, np.minimum(following, reach)))[outside])
+
+
+def worst_between(
+    at: Instants, value: NDArray[np.float64], *, side: Side, from_ms: int, to_ms: int
+) -> float | None:
+    """The value farthest out on a side within [from, to); None without a reading there."""
+    first, after = np.searchsorted(at, (from_ms, to_ms), side="left")
+    if first == after:
+        return None
+    part = value[first:after]
+    return float(part.max() if side is Side.HIGH else part.min())

@@ -1,0 +1,176 @@
+"""The machine of DESIGN 12.8 over many sequences of readings at once, on their true times. Pure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.ragged import RaggedSpans
+from analytics.spans import FAR_MS, Instants, Spans
+
+Mask = NDArray[np.bool_]
+Positions = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Good readings of many sequences, one after the other, each by time.
+
+    Attributes
+    ----------
+    at_ms : ndarray of int64, shape (n,)
+    begins : ndarray of bool, shape (n,)
+        True at the first reading of each sequence; ``begins[0]`` is True.
+    gap_ms : ndarray of int64, shape (n,)
+        Longest distance to the reading before that is no gap.
+    pool : ndarray of integer, shape (n,)
+        Whose opening hours count.
+    """
+
+    at_ms: Instants
+    begins: Mask
+    gap_ms: NDArray[np.int64]
+    pool: NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """Intervals in which the machine exceeds, by sequence and start; shape (k,) each.
+
+    `raised` is the position of the reading that begins one, so that its sequence is known. An `end_ms` of FAR_MS: not
+    ended by any reading, or gap, of its sequence. `last` is the position of its sequence's last reading.
+    """
+
+    raised: Positions
+    last: Positions
+    start_ms: Instants
+    end_ms: Instants
+
+
+def exceeded(
+    found: Sequences,
+    *,
+    outside: Mask,
+    well_inside: Mask,
+    confirm_ms: int,
+    clear_ms: int,
+    opening: RaggedSpans,
+) -> Exceeded:
+    """Run the machine over every sequence; it starts inside, and nothing is assumed after the last reading.
+
+    Outside for `confirm_ms` and at least two readings raises, from the first of them; well inside for `clear_ms` and at
+    least two readings ends, at the first of them. A gap forgets a run not yet complete; if it contains closed time, the
+    exceedance ends at the first closed instant.
+
+    Parameters
+    ----------
+    outside, well_inside : ndarray of bool, shape (n,)
+        Never both true; a reading that is neither breaks both kinds of run.
+    opening : RaggedSpans
+        Merged opening intervals by pool.
+    """
+    at = found.at_ms
+    n = len(at)
+    nothing = np.empty(0, dtype=np.int64)
+    if not n:
+        none = np.empty(0, dtype=np.intp)
+        return Exceeded(none, none, nothing, nothing)
+    gap = np.empty(n + 1, dtype=np.bool_)
+    gap[0] = gap[n] = True
+    np.greater(at[1:] - at[:-1], found.gap_ms[1:], out=gap[1:n])
+    resets = _resets(found, gap[:n], opening)
+    gap[:n] |= found.begins
+    raised = _confirmed(outside, gap, at, confirm_ms)
+    ended = _confirmed(well_inside, gap, at, clear_ms)
+    # Runs of one sequence are disjoint, and a gap lies after the run before it and before the run after it, so the
+    # order of what happens is the order of where runs start and gaps lie.
+    order_key = np.concatenate((raised * 2 + 1, ended * 2 + 1, resets.position * 2))
+    happened = np.concatenate((at[raised], at[ended], resets.at_ms))
+    raises = np.zeros(len(order_key), dtype=np.bool_)
+    raises[: len(raised)] = True
+    order = np.argsort(order_key, kind="stable")
+    order_key, happened, raises = order_key[order], happened[order], raises[order]
+    position = order_key // 2
+    first_of = np.flatnonzero(found.begins)
+    sequence = np.searchsorted(first_of, position, side="right") - 1
+    before = np.empty(len(raises), dtype=np.bool_)
+    before[:1] = False
+    before[1:] = raises[:-1] & (sequence[1:] == sequence[:-1])
+    changes = np.flatnonzero(raises != before)
+    happened, raises, sequence, position = (
+        happened[changes],
+        raises[changes],
+        sequence[changes],
+        position[changes],
+    )
+    # Changes alternate within a sequence, so the end of an exceedance is the next change, if there is one.
+    starts = np.flatnonzero(raises)
+    following = np.minimum(starts + 1, max(len(raises) - 1, 0))
+    has_end = (starts + 1 < len(raises)) & (sequence[following] == sequence[starts])
+    last_of = np.append(first_of[1:] - 1, n - 1)
+    return Exceeded(
+        raised=position[starts],
+        last=last_of[sequence[starts]],
+        start_ms=happened[starts],
+        end_ms=np.where(has_end, happened[following], FAR_MS),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Resets:
+    """Gaps with closed time in them: the reading after each, and the first closed instant."""
+
+    position: Positions
+    at_ms: Instants
+
+
+def _resets(found: Sequences, gap: Mask, opening: RaggedSpans) -> _Resets:
+    after = np.flatnonzero(gap[1:] & ~found.begins[1:]) + 1
+    closed = opening.first_outside(found.pool[after], found.at_ms[after - 1])
+    within = closed < found.at_ms[after]
+    return _Resets(after[within], closed[within])
+
+
+def _confirmed(mask: Mask, gap: Mask, at: Instants, need_ms: int) -> Positions:
+    """First positions of runs of `mask` unbroken by gaps that have two readings and last `need_ms`.
+
+    `gap[i]` is true when nothing connects reading i to the one before; it has one entry more than there are readings.
+    """
+    n = len(at)
+    edge = np.empty(n, dtype=np.bool_)
+    edge[0] = True
+    np.logical_not(mask[:-1], out=edge[1:])
+    edge |= gap[:n]
+    starts = np.flatnonzero(mask & edge)
+    edge[n - 1] = True
+    np.logical_not(mask[1:], out=edge[:-1])
+    edge |= gap[1:]
+    lasts = np.flatnonzero(mask & edge)
+    return starts[(at[lasts] - at[starts] >= need_ms) & (lasts > starts)]
+
+
+def unverified_since(
+    found: Sequences, exceedances: Exceeded, *, opening: RaggedSpans, now_ms: int
+) -> tuple[Instants, Instants]:
+    """What silence after the last reading makes of exceedances that no reading ended.
+
+    Returns
+    -------
+    end_ms : ndarray of int64, shape (k,)
+        As given, or the first closed instant after the last reading, if the silence until now is a gap that holds one.
+    since_ms : ndarray of int64, shape (k,)
+        The last reading, for one that stays open through a gap; FAR_MS for others. [ms]
+    """
+    last = exceedances.last
+    silent = (exceedances.end_ms == FAR_MS) & (now_ms - found.at_ms[last] > found.gap_ms[last])
+    closed = opening.first_outside(found.pool[last], found.at_ms[last])
+    resets = silent & (closed < now_ms)
+    end_ms = np.where(resets, closed, exceedances.end_ms)
+    return end_ms, np.where(silent & ~resets, found.at_ms[last], FAR_MS)
+
+
+def pieces_of(spans: Spans, *, from_ms: Instants, to_ms: Instants) -> tuple[Mask, Spans]:
+    """Each span within its own [from, to): which are left, and what of them. Shapes (n, 2), (n,), (n,)."""
+    within = np.column_stack((np.maximum(spans[:, 0], from_ms), np.minimum(spans[:, 1], to_ms)))
+    some = within[:, 1] > within[:, 0]
+    return some, within[some]
