@@ -1,4 +1,4 @@
-"""Confirmed exceedances of one series against one end of a limit (DESIGN 12.8): vectorised, on true times. Pure.
+"""The machine over one series and one end of a limit, with what went before, and samples by people (DESIGN 12.8). Pure.
 
 The machine runs on all good readings, closed time included; its intervals are cut by opening elsewhere.
 """
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.machine import Mask, Sequences, decisions
 from analytics.profile import Confirmation, LimitEnd, Side
+from analytics.ragged import RaggedSpans
 from analytics.spans import EMPTY, FAR_MS, Instants, Spans, merged
 
-Mask = NDArray[np.bool_]
-_RAISE, _END = 1, 0
 _NO_INSTANTS: Instants = np.empty(0, dtype=np.int64)
 
 
@@ -70,26 +70,6 @@ def well_inside(value: NDArray[np.float64], end: LimitEnd, *, hysteresis: float)
     return by & ~outside(value, end)
 
 
-def first_closed(at_ms: Instants, opening: Spans) -> Instants:
-    """The first closed instant at or after each instant; the instant itself where it is closed."""
-    if not len(opening):
-        return at_ms
-    index = np.searchsorted(opening[:, 0], at_ms, side="right") - 1
-    end = opening[np.maximum(index, 0), 1]
-    return np.where((index >= 0) & (end > at_ms), end, at_ms)
-
-
-def _runs(mask: Mask, gap_before: Mask, at: Instants, need_ms: int) -> tuple[NDArray[np.intp], Instants]:
-    """Where runs of `mask` unbroken by gaps are confirmed: index of the confirming reading, start of its run."""
-    starts = np.flatnonzero(mask & np.concatenate(([True], ~mask[:-1] | gap_before[1:])))
-    if not len(starts):
-        return starts, np.empty(0, dtype=np.int64)
-    lasts = np.flatnonzero(mask & np.concatenate((~mask[1:] | gap_before[1:], [True])))
-    confirming = np.maximum(np.searchsorted(at, at[starts] + need_ms, side="left"), starts + 1)
-    confirmed = confirming <= lasts
-    return confirming[confirmed], at[starts[confirmed]]
-
-
 def course(
     at: Instants,
     *,
@@ -122,61 +102,58 @@ def course(
     seed_since = None if seed is None else seed.active_since_ms
     if seed_since is None and (complete or seed is not None) and not outside.any():
         return Course(EMPTY, -FAR_MS, None, None, _NO_INSTANTS, _NO_INSTANTS, None)
-    if seed is not None:
-        # The reading before counts for gaps only: it is neither outside nor well inside.
-        at = np.concatenate(([seed.last_good_ms], at))
-        outside = np.concatenate(([False], outside))
-        well_inside = np.concatenate(([False], well_inside))
-    if not len(at):
-        return Course(EMPTY, FAR_MS, None, None, _NO_INSTANTS, _NO_INSTANTS, seed_since)
-    gap_before = np.concatenate(([False], np.diff(at) > gap_ms))
-    trailing_gap = now_ms - int(at[-1]) > gap_ms
-    raised, raised_since = _runs(outside, gap_before, at, confirmation.confirm_ms)
-    ended, ended_since = _runs(well_inside, gap_before, at, confirmation.clear_ms)
-    gap_from = np.flatnonzero(gap_before) - 1
-    gap_to = at[gap_from + 1]
-    if trailing_gap:
-        gap_from, gap_to = np.append(gap_from, len(at) - 1), np.append(gap_to, now_ms)
-    closed = first_closed(at[gap_from], opening)
-    resets = closed < gap_to
-    # A gap decides before the reading after it does; a reading raises or ends, never both.
-    decided = np.concatenate((at[raised], at[ended], closed[resets]))
-    order_key = np.concatenate((raised * 2 + 1, ended * 2 + 1, gap_from[resets] * 2 + 2))
-    kinds = np.concatenate((np.full(len(raised), _RAISE), np.full(len(ended) + int(resets.sum()), _END)))
-    since = np.concatenate((raised_since, ended_since, closed[resets]))
-    order = np.argsort(order_key, kind="stable")
-    decided, kinds, since = decided[order], kinds[order], since[order]
-    known_from = FAR_MS if not len(decided) else int(decided[0])
-    before = np.concatenate(([_END if seed_since is None else _RAISE], kinds[:-1])) if len(kinds) else kinds
-    changes = kinds != before
-    decided, kinds, since = decided[changes], kinds[changes], since[changes]
-    starts, ends = since[kinds == _RAISE], since[kinds == _END]
+    if not len(at) and seed is None:
+        return Course(EMPTY, FAR_MS, None, None, _NO_INSTANTS, _NO_INSTANTS, None)
+    last_ms = int(at[-1]) if len(at) else seed.last_good_ms if seed is not None else now_ms
+    trailing_gap = now_ms - last_ms > gap_ms
+    # The reading before, and now after a gap, count for gaps only: they are neither outside nor well inside.
+    before = [] if seed is None else [seed.last_good_ms]
+    after = [now_ms] if trailing_gap else []
+    neither = [False] * len(before), [False] * len(after)
+    at = np.concatenate((np.array(before, dtype=np.int64), at, np.array(after, dtype=np.int64)))
+    outside = np.concatenate((neither[0], outside, neither[1])).astype(np.bool_)
+    well_inside = np.concatenate((neither[0], well_inside, neither[1])).astype(np.bool_)
+    begins = np.zeros(len(at), dtype=np.bool_)
+    begins[0] = True
+    told = decisions(
+        Sequences(at, begins, gap_ms=np.full(len(at), gap_ms), pool=np.zeros(len(at), dtype=np.intp)),
+        outside=outside,
+        well_inside=well_inside,
+        confirm_ms=confirmation.confirm_ms,
+        clear_ms=confirmation.clear_ms,
+        opening=RaggedSpans.of([opening]),
+        exceeds_at_first=np.array([seed_since is not None]),
+    )
+    need_ms = np.where(told.raises, confirmation.confirm_ms, confirmation.clear_ms)
+    confirming = np.maximum(np.searchsorted(at, told.since_ms + need_ms, side="left"), told.position + 1)
+    decided_ms = np.where(told.by_gap, told.since_ms, at[np.minimum(confirming, len(at) - 1)])
+    changing, raises = told.since_ms[told.changes], told.raises[told.changes]
+    starts, ends = changing[raises], changing[~raises]
     if seed_since is not None:
         starts = np.concatenate(([seed_since], starts))
     if len(ends) < len(starts):
         ends = np.append(ends, FAR_MS)
-    spans = merged(np.column_stack((starts, ends)))
-    active = bool(len(spans)) and spans[-1, 1] == FAR_MS
+    active = bool(len(ends)) and ends[-1] == FAR_MS
     return Course(
-        spans=spans,
-        known_from_ms=known_from,
-        pending_since_ms=None if trailing_gap or active else _pending(at, outside, gap_before),
-        unverified_since_ms=int(at[-1]) if active and trailing_gap else None,
-        decided_at_ms=decided,
-        since_ms=np.where(kinds == _RAISE, since, FAR_MS),
+        spans=merged(np.column_stack((starts, ends))),
+        known_from_ms=int(decided_ms[0]) if len(decided_ms) else FAR_MS,
+        pending_since_ms=None if trailing_gap or active else _pending(at, outside, gap_ms),
+        unverified_since_ms=last_ms if active and trailing_gap else None,
+        decided_at_ms=decided_ms[told.changes],
+        since_ms=np.where(raises, changing, FAR_MS),
         seed_since_ms=seed_since,
     )
 
 
-def _pending(at: Instants, outside: Mask, gap_before: Mask) -> int | None:
+def _pending(at: Instants, outside: Mask, gap_ms: int) -> int | None:
     """Start of the run outside that lasts to the end, confirmed or not."""
     if not outside[-1]:
         return None
     breaks = np.flatnonzero(~outside)
     first = int(breaks[-1]) + 1 if len(breaks) else 0
-    gaps = np.flatnonzero(gap_before)
+    gaps = np.flatnonzero(np.diff(at) > gap_ms)
     if len(gaps):
-        first = max(first, int(gaps[-1]))
+        first = max(first, int(gaps[-1]) + 1)
     return int(at[first])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.grid import Grid
-from analytics.machine import Exceeded, Mask, Sequences, exceeded, pieces_of, unverified_since
+from analytics.machine import Exceeded, Mask, Sequences, decisions, exceeded, pieces_of, unverified_since
 from analytics.profile import LimitEnd, Side
 from analytics.ragged import RaggedSpans, keys
 from analytics.screening import Unusual, screen
@@ -325,7 +325,7 @@ def _one_end(
     np.not_equal(cells_zone[1:], cells_zone[:-1], out=begins[1:])
     series = zones.series[cells_zone]
     sequences = Sequences(at_ms=at_ms, begins=begins, gap_ms=rules.gap_ms[series], pool=rules.pool_of[series])
-    found = exceeded(
+    told = decisions(
         sequences,
         outside=outside,
         well_inside=well_inside,
@@ -333,6 +333,7 @@ def _one_end(
         clear_ms=rules.clear_ms,
         opening=rules.opening,
     )
+    found = exceeded(sequences, told)
     if not len(found.raised):
         return None
     end_ms, unverified_ms = unverified_since(sequences, found, opening=rules.opening, now_ms=now_ms)

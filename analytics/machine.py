@@ -34,6 +34,86 @@ class Sequences:
 
 
 @dataclass(frozen=True, slots=True)
+class Decisions:
+    """Where the machine is told what its state is, by sequence and time; shape (k,) each.
+
+    Attributes
+    ----------
+    position : ndarray of intp
+        First reading of the run that decides, or the reading after the gap that does.
+    since_ms : ndarray of int64
+        From when the state holds: the run's first reading, or the first closed instant in the gap. [ms]
+    raises : ndarray of bool
+        Exceeds from then on; else not.
+    by_gap : ndarray of bool
+    changes : ndarray of bool
+        The state was another before. Those that change it alternate within a sequence.
+    sequence : ndarray of intp
+    """
+
+    position: Positions
+    since_ms: Instants
+    raises: Mask
+    by_gap: Mask
+    changes: Mask
+    sequence: Positions
+
+
+def decisions(
+    found: Sequences,
+    *,
+    outside: Mask,
+    well_inside: Mask,
+    confirm_ms: int,
+    clear_ms: int,
+    opening: RaggedSpans,
+    exceeds_at_first: Mask | None = None,
+) -> Decisions:
+    """Run the machine over every sequence.
+
+    Outside for `confirm_ms` and at least two readings raises, from the first of them; well inside for `clear_ms` and at
+    least two readings ends, at the first of them. A gap forgets a run not yet complete; if it contains closed time, the
+    exceedance ends at the first closed instant.
+
+    Parameters
+    ----------
+    outside, well_inside : ndarray of bool, shape (n,), n > 0
+        Never both true; a reading that is neither breaks both kinds of run.
+    opening : RaggedSpans
+        Merged opening intervals by pool.
+    exceeds_at_first : ndarray of bool, shape (sequences,), or None
+        The state before the first reading; None: inside.
+    """
+    at = found.at_ms
+    n = len(at)
+    gap = np.empty(n + 1, dtype=np.bool_)
+    gap[0] = gap[n] = True
+    np.greater(at[1:] - at[:-1], found.gap_ms[1:], out=gap[1:n])
+    resets = _resets(found, gap[:n], opening)
+    gap[:n] |= found.begins
+    raised = _confirmed(outside, gap, at, confirm_ms)
+    ended = _confirmed(well_inside, gap, at, clear_ms)
+    # Runs of one sequence are disjoint, and a gap lies after the run before it and before the run after it, so the
+    # order of what happens is the order of where runs start and gaps lie.
+    order_key = np.concatenate((raised * 2 + 1, ended * 2 + 1, resets.position * 2))
+    since = np.concatenate((at[raised], at[ended], resets.at_ms))
+    raises = np.zeros(len(order_key), dtype=np.bool_)
+    raises[: len(raised)] = True
+    order = np.argsort(order_key, kind="stable")
+    order_key, since, raises = order_key[order], since[order], raises[order]
+    position = order_key // 2
+    first_of = np.flatnonzero(found.begins)
+    sequence = np.searchsorted(first_of, position, side="right") - 1
+    before = np.empty(len(raises), dtype=np.bool_)
+    before[:1] = False
+    before[1:] = raises[:-1]
+    fresh = np.ones(len(raises), dtype=np.bool_)
+    np.not_equal(sequence[1:], sequence[:-1], out=fresh[1:])
+    before[fresh] = False if exceeds_at_first is None else exceeds_at_first[sequence[fresh]]
+    return Decisions(position, since, raises, order_key % 2 == 0, raises != before, sequence)
+
+
+@dataclass(frozen=True, slots=True)
 class Exceeded:
     """Intervals in which the machine exceeds, by sequence and start; shape (k,) each.
 
@@ -47,72 +127,21 @@ class Exceeded:
     end_ms: Instants
 
 
-def exceeded(
-    found: Sequences,
-    *,
-    outside: Mask,
-    well_inside: Mask,
-    confirm_ms: int,
-    clear_ms: int,
-    opening: RaggedSpans,
-) -> Exceeded:
-    """Run the machine over every sequence; it starts inside, and nothing is assumed after the last reading.
-
-    Outside for `confirm_ms` and at least two readings raises, from the first of them; well inside for `clear_ms` and at
-    least two readings ends, at the first of them. A gap forgets a run not yet complete; if it contains closed time, the
-    exceedance ends at the first closed instant.
-
-    Parameters
-    ----------
-    outside, well_inside : ndarray of bool, shape (n,)
-        Never both true; a reading that is neither breaks both kinds of run.
-    opening : RaggedSpans
-        Merged opening intervals by pool.
-    """
-    at = found.at_ms
-    n = len(at)
-    nothing = np.empty(0, dtype=np.int64)
-    if not n:
-        none = np.empty(0, dtype=np.intp)
-        return Exceeded(none, none, nothing, nothing)
-    gap = np.empty(n + 1, dtype=np.bool_)
-    gap[0] = gap[n] = True
-    np.greater(at[1:] - at[:-1], found.gap_ms[1:], out=gap[1:n])
-    resets = _resets(found, gap[:n], opening)
-    gap[:n] |= found.begins
-    raised = _confirmed(outside, gap, at, confirm_ms)
-    ended = _confirmed(well_inside, gap, at, clear_ms)
-    # Runs of one sequence are disjoint, and a gap lies after the run before it and before the run after it, so the
-    # order of what happens is the order of where runs start and gaps lie.
-    order_key = np.concatenate((raised * 2 + 1, ended * 2 + 1, resets.position * 2))
-    happened = np.concatenate((at[raised], at[ended], resets.at_ms))
-    raises = np.zeros(len(order_key), dtype=np.bool_)
-    raises[: len(raised)] = True
-    order = np.argsort(order_key, kind="stable")
-    order_key, happened, raises = order_key[order], happened[order], raises[order]
-    position = order_key // 2
-    first_of = np.flatnonzero(found.begins)
-    sequence = np.searchsorted(first_of, position, side="right") - 1
-    before = np.empty(len(raises), dtype=np.bool_)
-    before[:1] = False
-    before[1:] = raises[:-1] & (sequence[1:] == sequence[:-1])
-    changes = np.flatnonzero(raises != before)
-    happened, raises, sequence, position = (
-        happened[changes],
-        raises[changes],
-        sequence[changes],
-        position[changes],
-    )
+def exceeded(found: Sequences, told: Decisions) -> Exceeded:
+    """Intervals between the changes of sequences that begin inside."""
+    changes = np.flatnonzero(told.changes)
+    raises, sequence = told.raises[changes], told.sequence[changes]
+    since_ms = told.since_ms[changes]
     # Changes alternate within a sequence, so the end of an exceedance is the next change, if there is one.
     starts = np.flatnonzero(raises)
     following = np.minimum(starts + 1, max(len(raises) - 1, 0))
     has_end = (starts + 1 < len(raises)) & (sequence[following] == sequence[starts])
-    last_of = np.append(first_of[1:] - 1, n - 1)
+    last_of = np.append(np.flatnonzero(found.begins)[1:] - 1, len(found.at_ms) - 1)
     return Exceeded(
-        raised=position[starts],
+        raised=told.position[changes[starts]],
         last=last_of[sequence[starts]],
-        start_ms=happened[starts],
-        end_ms=np.where(has_end, happened[following], FAR_MS),
+        start_ms=since_ms[starts],
+        end_ms=np.where(has_end, since_ms[following], FAR_MS),
     )
 
 

@@ -87,6 +87,3 @@ def next_edge(spans: Spans, at_ms: int) -> int | None:
     """The first start or end of merged `spans` after an instant."""
     later = spans[spans > at_ms]
     return int(later.min()) if len(later) else None
-
-
-from analytics.ragged import RaggedSpans  # noqa: E402, F401 - moved; until importers follow
