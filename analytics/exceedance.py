@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.grid import Grid
-from analytics.machine import Exceeded, Mask, Sequences, decisions, exceeded, pieces_of, unverified_since
+from analytics.machine import Mask, Sequences, decisions, exceeded, pieces_of, unverified_since
 from analytics.profile import LimitEnd, Side
 from analytics.ragged import RaggedSpans, keys
 from analytics.screening import Unusual, screen
-from analytics.spans import FAR_MS, Instants
+from analytics.spans import FAR_MS, Instants, Spans
 
 Positions = NDArray[np.intp]
 _BEFORE_ALL_MS = -FAR_MS
@@ -208,12 +208,41 @@ def exceedances_among(
     first = np.searchsorted(limits.series, np.arange(grid.n_series + 1), side="left")
     most = int(np.diff(first)[zones.series].max())
     cells = _cells(grid, zones)
+    ends = _Ends.of(limits, grid.value.dtype)
+    largest = np.maximum.reduceat(cells.value, cells.begins)
+    smallest = np.minimum.reduceat(cells.value, cells.begins)
     for number in range(most):
         row = first[zones.series] + number
-        has = row < first[zones.series + 1]
-        part = _one_end(grid, zones, cells, np.where(has, row, -1), limits=limits, rules=rules, now_ms=now_ms)
-        if part is not None:
-            yield part
+        zone = np.flatnonzero(row < first[zones.series + 1])
+        row = row[zone]
+        high = limits.high[row]
+        farthest = np.where(high, largest[zone], -smallest[zone])
+        reached = farthest > ends.top[row]
+        if reached.any():
+            zone, row = zone[reached], row[reached]
+            part = _one_end(zones, cells.of(zone), zone, row, ends, limits=limits, rules=rules, now_ms=now_ms)
+            if part is not None:
+                yield part
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """The ends of a limit table in the grid's dtype, lower ones mirrored.
+
+    Outside is above `top`, well inside is not above `well`. On an open end the end itself is outside too: `top` is the
+    number before it.
+    """
+
+    sign: NDArray[np.floating]
+    top: NDArray[np.floating]
+    well: NDArray[np.floating]
+
+    @classmethod
+    def of(cls, limits: LimitTable, dtype: np.dtype[np.floating]) -> "_Ends":
+        sign = np.where(limits.high, 1, -1).astype(dtype)
+        top = sign * limits.value.astype(dtype)
+        top = np.where(limits.closed, top, np.nextafter(top, np.array(-np.inf, dtype=dtype)))
+        return cls(sign, top, np.minimum(sign * limits.well.astype(dtype), top))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,105 +255,100 @@ class _Zones:
 
 
 def _zones(grid: Grid, unusual: Unusual, *, confirm_ms: int, clear_ms: int) -> _Zones:
-    series, step = unusual.series[unusual.first], unusual.step[unusual.first]
-    last_step = unusual.step[unusual.last]
-    # So many usual cells in a row end every exceedance, wherever in their steps the readings lie.
-    clearing = max(-(-clear_ms // grid.step_ms) + 2, 2)
-    if not len(series):
-        return _Zones(series, step, last_step)
-    begins = np.ones(len(series), dtype=np.bool_)
-    begins[1:] = (step[1:] - last_step[:-1] > clearing) | (series[1:] != series[:-1])
-    zone = np.cumsum(begins) - 1
-    may_raise = np.flatnonzero((unusual.last - unusual.first + 1) * grid.step_ms > confirm_ms)
-    # A long stretch of nothing but gaps raises nothing.
-    length = unusual.last[may_raise] - unusual.first[may_raise] + 1
-    cell = np.repeat(unusual.first[may_raise] - np.cumsum(length) + length, length) + np.arange(length.sum())
-    present = np.cumsum(~np.isnan(unusual.value[cell]))
-    ends = np.cumsum(length) - 1
-    held = present[ends] - np.concatenate(([0], present[ends[:-1]])) if len(ends) else ends
-    may_raise = may_raise[held >= _LEAST_READINGS]
-    if not len(may_raise):
+    length = unusual.last - unusual.first + 1
+    may_raise = length * grid.step_ms > confirm_ms
+    if not may_raise.any():
         none = np.empty(0, dtype=np.int64)
         return _Zones(none, none, none)
-    of_zone, first = np.unique(zone[may_raise], return_index=True)
-    block = may_raise[first]
-    last_block = np.append(np.flatnonzero(begins)[1:] - 1, len(series) - 1)[of_zone]
-    to_step = np.minimum(last_step[last_block] + 1 + clearing, grid.n_steps)
-    return _Zones(series[block], step[block], to_step)
+    # A long stretch of nothing but gaps raises nothing.
+    may_raise &= np.add.reduceat(~np.isnan(unusual.value), unusual.first, dtype=np.intp) >= _LEAST_READINGS
+    # So many usual cells in a row end every exceedance, wherever in their steps the readings lie.
+    clearing = max(-(-clear_ms // grid.step_ms) + 2, 2)
+    from_cell, last_cell = unusual.cell[unusual.first], unusual.cell[unusual.last]
+    begins = np.ones(len(length), dtype=np.bool_)
+    np.greater(from_cell[1:] - last_cell[:-1], clearing, out=begins[1:])
+    series, step = unusual.place(unusual.first)
+    begins[1:] |= series[1:] != series[:-1]
+    first_of_zone = np.flatnonzero(begins)
+    last_of_zone = np.append(first_of_zone[1:] - 1, len(begins) - 1)
+    block = np.flatnonzero(may_raise)
+    zone = np.searchsorted(first_of_zone, block, side="right") - 1
+    fresh = np.ones(len(zone), dtype=np.bool_)
+    np.not_equal(zone[1:], zone[:-1], out=fresh[1:])
+    block, last_block = block[fresh], last_of_zone[zone[fresh]]
+    to_step = step[last_block] + length[last_block] + clearing
+    return _Zones(series[block], step[block], np.minimum(to_step, grid.n_steps))
 
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """Readings of the zones, gaps left out; `zone` ascends, and within a zone the time."""
+    """Readings of zones, gaps left out; zone after zone, each by time. `begins`: position of each zone's first."""
 
-    zone: Positions
     value: NDArray[np.floating]
     at_ms: Instants
     begins: Positions
 
+    @property
+    def counts(self) -> Positions:
+        """Readings of each zone."""
+        return np.diff(self.begins, append=len(self.value))
+
+    def of(self, zone: Positions) -> "_Cells":
+        """Those of some of the zones, ascending."""
+        if len(zone) == len(self.begins):
+            return self
+        counts = self.counts
+        chosen = np.zeros(len(counts), dtype=np.bool_)
+        chosen[zone] = True
+        cell = np.flatnonzero(np.repeat(chosen, counts))
+        kept = counts[zone]
+        return _Cells(self.value[cell], self.at_ms[cell], np.cumsum(kept) - kept)
+
 
 def _cells(grid: Grid, zones: _Zones) -> _Cells:
-    zone, cell, step = _expanded(zones.series * grid.n_steps + zones.from_step, zones)
-    value = grid.value.reshape(-1)[cell]
-    present = ~np.isnan(value)
-    zone, cell, step, value = zone[present], cell[present], step[present], value[present]
-    at_ms = grid.offset_ms.reshape(-1)[cell].astype(np.int64)
-    step *= grid.step_ms
-    at_ms += step
-    at_ms += grid.start_ms
-    # Every zone has readings: it was chosen for them.
-    begins = np.searchsorted(zone, np.arange(len(zones.series)), side="left")
-    return _Cells(zone, value, at_ms, begins)
-
-
-def _expanded(
-    first_cell: NDArray[np.int64], zones: _Zones
-) -> tuple[Positions, NDArray[np.int64], NDArray[np.int64]]:
     length = zones.to_step - zones.from_step
-    zone = np.repeat(np.arange(len(length)), length)
     before = np.cumsum(length) - length
-    within = np.arange(len(zone))
-    return (
-        zone,
-        np.repeat(first_cell - before, length) + within,
-        np.repeat(zones.from_step - before, length) + within,
-    )
+    cell = np.repeat(zones.series * grid.n_steps + zones.from_step - before, length)
+    cell += np.arange(len(cell))
+    value = grid.value.reshape(-1)[cell]
+    at_ms = np.repeat(grid.start_ms + (zones.from_step - before) * grid.step_ms, length)
+    at_ms += np.arange(0, len(cell) * grid.step_ms, grid.step_ms)
+    at_ms += grid.offset_ms.reshape(-1)[cell]
+    present = ~np.isnan(value)
+    # Every zone has readings: it was chosen for them.
+    counts = np.add.reduceat(present, before, dtype=np.intp)
+    return _Cells(value[present], at_ms[present], np.cumsum(counts) - counts)
 
 
 def _one_end(
-    grid: Grid,
     zones: _Zones,
     cells: _Cells,
-    row_of_zone: Positions,
+    zone: Positions,
+    row: Positions,
+    ends: _Ends,
     *,
     limits: LimitTable,
     rules: Rules,
     now_ms: int,
 ) -> ExceedanceColumns | None:
-    """Exceedances of each zone against one row of the limit table, -1 for none."""
-    outside = _outside(cells, row_of_zone, limits, grid.value.dtype)
-    counts = np.add.reduceat(outside, cells.begins, dtype=np.intp)
-    judged = counts >= _LEAST_READINGS
-    if not judged.any():
-        return None
-    if not judged.all():
-        keep = judged[cells.zone]
-        cells_zone, value, at_ms, outside = (
-            cells.zone[keep],
-            cells.value[keep],
-            cells.at_ms[keep],
-            outside[keep],
-        )
-    else:
-        cells_zone, value, at_ms = cells.zone, cells.value, cells.at_ms
-    row = row_of_zone[cells_zone]
-    well = limits.well.astype(value.dtype)[row]
-    high = limits.high[row]
-    well_inside = np.where(high, value <= well, value >= well) & ~outside
-    begins = np.ones(len(cells_zone), dtype=np.bool_)
-    np.not_equal(cells_zone[1:], cells_zone[:-1], out=begins[1:])
-    series = zones.series[cells_zone]
-    sequences = Sequences(at_ms=at_ms, begins=begins, gap_ms=rules.gap_ms[series], pool=rules.pool_of[series])
+    """Exceedances of some zones, each against its row of the limit table; `cells` are theirs."""
+    counts = cells.counts
+    mirrored = cells.value * np.repeat(ends.sign[row], counts)
+    outside = mirrored > np.repeat(ends.top[row], counts)
+    well_inside = mirrored <= np.repeat(ends.well[row], counts)
+    from_ms, to_ms = limits.from_ms[row], limits.to_ms[row]
+    if (from_ms > cells.at_ms[cells.begins]).any() or (to_ms < FAR_MS).any():
+        outside &= (cells.at_ms >= np.repeat(from_ms, counts)) & (cells.at_ms < np.repeat(to_ms, counts))
+    begins = np.zeros(len(outside), dtype=np.bool_)
+    begins[cells.begins] = True
+    series = zones.series[zone]
+    pool = rules.pool_of[series]
+    sequences = Sequences(
+        at_ms=cells.at_ms,
+        begins=begins,
+        gap_ms=np.repeat(rules.gap_ms[series], counts),
+        pool=np.repeat(pool, counts),
+    )
     told = decisions(
         sequences,
         outside=outside,
@@ -337,80 +361,54 @@ def _one_end(
     if not len(found.raised):
         return None
     end_ms, unverified_ms = unverified_since(sequences, found, opening=rules.opening, now_ms=now_ms)
+    of_zone = np.searchsorted(cells.begins, found.raised, side="right") - 1
     return _in_open_time(
-        found,
-        end_ms,
+        np.column_stack((found.start_ms, end_ms)),
         unverified_ms,
+        of_zone,
+        cells,
         row=row,
         series=series,
-        at_ms=at_ms,
-        value=value,
-        zone=cells_zone,
         limits=limits,
         rules=rules,
         now_ms=now_ms,
     )
 
 
-def _outside(cells: _Cells, row_of_zone: Positions, limits: LimitTable, dtype: np.dtype[np.floating]) -> Mask:
-    """Which readings lie outside the end of their zone, while it is in force."""
-    n = np.diff(np.append(cells.begins, len(cells.zone)))
-    row = row_of_zone
-    sign = np.where(limits.high, 1, -1).astype(dtype)
-    # Mirrored for lower ends, so that one comparison serves both: outside is above. On an open end the end itself is
-    # outside too, which is above the number before it. An absent end is never reached.
-    top = sign * limits.value.astype(dtype)
-    top = np.where(limits.closed, top, np.nextafter(top, np.array(-np.inf, dtype=dtype)))
-    signs = np.where(row >= 0, sign[row], dtype.type(1))
-    tops = np.where(row >= 0, top[row], dtype.type(np.inf))
-    outside: Mask = cells.value * np.repeat(signs, n) > np.repeat(tops, n)
-    from_ms = np.where(row >= 0, limits.from_ms[row], _BEFORE_ALL_MS)
-    to_ms = np.where(row >= 0, limits.to_ms[row], FAR_MS)
-    if (from_ms > cells.at_ms[cells.begins]).any() or (to_ms < FAR_MS).any():
-        outside &= (cells.at_ms >= np.repeat(from_ms, n)) & (cells.at_ms < np.repeat(to_ms, n))
-    return outside
-
-
 def _in_open_time(
-    found: Exceeded,
-    end_ms: Instants,
+    spans: Spans,
     unverified_ms: Instants,
+    of_zone: Positions,
+    cells: _Cells,
     *,
     row: Positions,
-    series: NDArray[np.int64],
-    at_ms: Instants,
-    value: NDArray[np.floating],
-    zone: Positions,
+    series: Positions,
     limits: LimitTable,
     rules: Rules,
     now_ms: int,
 ) -> ExceedanceColumns | None:
     """Cut by the limit's force, by the pool's begin and by opening, with the worst value of each piece."""
-    position, row = found.raised, row[found.raised]
-    pool = rules.pool_of[series[position]]
+    pool = rules.pool_of[series]
     from_ms = limits.from_ms[row]
     if rules.begin_ms is not None:
         from_ms = np.maximum(from_ms, rules.begin_ms[pool])
-    some, spans = pieces_of(
-        np.column_stack((found.start_ms, end_ms)), from_ms=from_ms, to_ms=limits.to_ms[row]
-    )
-    position, row, pool, unverified_ms = position[some], row[some], pool[some], unverified_ms[some]
-    of, pieces = rules.opening.cut(pool, spans)
+    some, spans = pieces_of(spans, from_ms=from_ms[of_zone], to_ms=limits.to_ms[row[of_zone]])
+    of_zone, unverified_ms = of_zone[some], unverified_ms[some]
+    of, pieces = rules.opening.cut(pool[of_zone], spans)
     begun = pieces[:, 0] <= now_ms
     of, pieces = of[begun], pieces[begun]
     if not len(of):
         return None
-    position, row = position[of], row[of]
+    of_zone = of_zone[of]
     is_open = pieces[:, 1] > now_ms
-    of_zone = zone[position]
-    reading = keys(zone, at_ms)
+    reading = keys(np.repeat(np.arange(len(row)), cells.counts), cells.at_ms)
     bounds = np.searchsorted(reading, keys(np.repeat(of_zone, 2), pieces.reshape(-1)), side="left")
     return ExceedanceColumns(
-        limit_row=row,
-        series=series[position].astype(np.intp),
+        limit_row=row[of_zone],
+        series=series[of_zone],
         start_ms=pieces[:, 0],
         end_ms=np.where(is_open, FAR_MS, pieces[:, 1]),
-        worst_value=_worst(value, limits.high[row], bounds),
+        worst_value=_worst(cells.value, limits.high[row[of_zone]], bounds),
         unverified_since_ms=np.where(is_open, unverified_ms[of], FAR_MS),
     )
 

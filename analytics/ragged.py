@@ -22,7 +22,9 @@ _MOST_OWNERS = 2**19
 
 def keys(owner: Owners, at_ms: Instants) -> Instants:
     """One integer of owner and instant, in the order (owner, instant); far instants count as 139 years away."""
-    return owner.astype(np.int64) * _STRIDE + np.clip(at_ms, -_REACH_MS + 1, _REACH_MS - 1)
+    key = np.minimum(np.maximum(at_ms, -_REACH_MS + 1), _REACH_MS - 1)
+    key += owner.astype(np.int64) * _STRIDE
+    return key
 
 
 @dataclass(frozen=True, slots=True)

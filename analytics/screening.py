@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from analytics.grid import Grid
 
+Positions = NDArray[np.intp]
+
 #: Cells of a tile: values, two masks and what is written of them stay in a core's second-level cache.
-_TILE_CELLS = 131_072
+_TILE_CELLS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,9 @@ class Unusual:
     ----------
     from_series, to_series : int
         The run of series that was screened: [from, to).
-    series, step : ndarray of int64, shape (n,)
-        Indices into the grid.
+    cell : ndarray of intp, shape (n,)
+        Ascending; `place` says where it lies. Cells side by side differ by one, and those of two
+        series by more.
     value : ndarray of the grid's dtype, shape (n,)
         NaN for gaps.
     first, last : ndarray of intp, shape (blocks,)
@@ -33,11 +36,17 @@ class Unusual:
 
     from_series: int
     to_series: int
-    series: NDArray[np.int64]
-    step: NDArray[np.int64]
+    cell: Positions
     value: NDArray[np.floating]
-    first: NDArray[np.intp]
-    last: NDArray[np.intp]
+    first: Positions
+    last: Positions
+    n_steps: int
+
+    def place(self, position: Positions) -> tuple[Positions, Positions]:
+        """Series and step of the cells at positions."""
+        cell = self.cell[position]
+        series = cell // (self.n_steps + 1)
+        return series, cell - series * (self.n_steps + 1)
 
 
 def screen(
@@ -45,7 +54,7 @@ def screen(
     *,
     inside_from: NDArray[np.floating],
     inside_to: NDArray[np.floating],
-    cells_at_once: int = 2_000_000,
+    cells_at_once: int = 4_000_000,
 ) -> Iterator[Unusual]:
     """Find the cells outside [inside_from, inside_to], gaps included.
 
@@ -67,41 +76,48 @@ def screen(
         return
     rows_of_part = max(cells_at_once // n_steps, 1)
     rows_of_tile = max(_TILE_CELLS // n_steps, 1)
-    width = n_steps + 1
     # A column more that is never unusual keeps the stretches of neighbouring series apart.
-    above = np.zeros((rows_of_tile, width), dtype=np.bool_)
+    width = n_steps + 1
+    within = np.zeros((rows_of_tile, width), dtype=np.bool_)
     unusual = np.zeros((rows_of_tile, width), dtype=np.bool_)
     for part in range(0, n_series, rows_of_part):
         part_end = min(part + rows_of_part, n_series)
-        found = []
+        cells, values = [], []
         for row in range(part, part_end, rows_of_tile):
             end = min(row + rows_of_tile, part_end)
             value = grid.value[row:end]
-            usual, within = unusual[: end - row, :n_steps], above[: end - row, :n_steps]
+            usual, below = unusual[: end - row, :n_steps], within[: end - row, :n_steps]
             # NaN compares false, so a gap is never within.
             np.greater_equal(value, inside_from[row:end, None], out=usual)
-            np.less_equal(value, inside_to[row:end, None], out=within)
-            np.logical_and(usual, within, out=usual)
+            np.less_equal(value, inside_to[row:end, None], out=below)
+            np.logical_and(usual, below, out=usual)
             np.logical_not(usual, out=usual)
-            cells = np.flatnonzero(unusual[: end - row])
-            cells += row * width
-            found.append(cells)
-        cell = found[0] if len(found) == 1 else np.concatenate(found)
-        yield _unusual(grid, cell, width, from_series=part, to_series=part_end)
+            cell = np.flatnonzero(unusual[: end - row])
+            # While the tile is in the cache. In the grid itself each series has one column less.
+            values.append(value.reshape(-1)[cell - cell // width if rows_of_tile > 1 else cell])
+            cell += row * width
+            cells.append(cell)
+        cell = np.concatenate(cells)
+        first, last = stretches(cell)
+        yield Unusual(
+            from_series=part,
+            to_series=part_end,
+            cell=cell,
+            value=np.concatenate(values),
+            first=first,
+            last=last,
+            n_steps=n_steps,
+        )
 
 
-def _unusual(grid: Grid, cell: NDArray[np.intp], width: int, *, from_series: int, to_series: int) -> Unusual:
-    series = cell // width
-    breaks = np.flatnonzero(np.diff(cell) != 1)
-    count = 1 if len(cell) else 0
-    first = np.concatenate((np.zeros(count, dtype=np.intp), breaks + 1))
-    last = np.concatenate((breaks, np.full(count, len(cell) - 1, dtype=np.intp)))
-    return Unusual(
-        from_series=from_series,
-        to_series=to_series,
-        series=series,
-        step=cell - series * width,
-        value=grid.value.reshape(-1)[cell - series],
-        first=first,
-        last=last,
-    )
+def stretches(cell: Positions) -> tuple[Positions, Positions]:
+    """Positions of the first and the last of each stretch of ascending numbers that differ by one."""
+    if not len(cell):
+        return cell, cell
+    breaks = np.flatnonzero(cell[1:] - cell[:-1] != 1)
+    first = np.empty(len(breaks) + 1, dtype=np.intp)
+    last = np.empty(len(breaks) + 1, dtype=np.intp)
+    first[0], last[-1] = 0, len(cell) - 1
+    np.add(breaks, 1, out=first[1:])
+    last[:-1] = breaks
+    return first, last

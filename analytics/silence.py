@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from analytics.grid import Grid
 from analytics.ragged import RaggedSpans
-from analytics.screening import Unusual, screen
+from analytics.screening import Positions, Unusual, screen, stretches
 from analytics.spans import FAR_MS, Instants, Spans
-
-Positions = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +87,9 @@ def grid_lapses(
 def silent_among(grid: Grid, unusual: Unusual, *, age_ms: NDArray[np.int64]) -> SilentSpans:
     """Silent spans of all series of one screen, to both sides of their readings too; `age_ms` by series. [ms]"""
     gap = np.flatnonzero(np.isnan(unusual.value))
-    series, step = unusual.series[gap], unusual.step[gap]
-    breaks = np.flatnonzero((np.diff(step) != 1) | (np.diff(series) != 0))
-    edge = np.zeros(1 if len(gap) else 0, dtype=np.intp)
-    first, last = np.concatenate((edge, breaks + 1)), np.concatenate((breaks, edge + len(gap) - 1))
-    series, from_step, to_step = series[first], step[first], step[last]
+    first, last = stretches(unusual.cell[gap])
+    series, from_step = unusual.place(gap[first])
+    to_step = from_step + (last - first)
     at_start, at_end = from_step == 0, to_step == grid.n_steps - 1
 
     every = np.arange(unusual.from_series, unusual.to_series)
