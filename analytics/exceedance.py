@@ -338,7 +338,9 @@ def _one_end(
     well_inside = mirrored <= np.repeat(ends.well[row], counts)
     from_ms, to_ms = limits.from_ms[row], limits.to_ms[row]
     if (from_ms > cells.at_ms[cells.begins]).any() or (to_ms < FAR_MS).any():
-        outside &= (cells.at_ms >= np.repeat(from_ms, counts)) & (cells.at_ms < np.repeat(to_ms, counts))
+        in_force = (cells.at_ms >= np.repeat(from_ms, counts)) & (cells.at_ms < np.repeat(to_ms, counts))
+        outside &= in_force
+        well_inside &= in_force
     begins = np.zeros(len(outside), dtype=np.bool_)
     begins[cells.begins] = True
     series = zones.series[zone]
