@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.limits import LimitEnd, Side
 from analytics.machine import Mask, Sequences, decisions
-from analytics.profile import Confirmation, LimitEnd, Side
+from analytics.profile import Confirmation
 from analytics.ragged import RaggedSpans
 from analytics.spans import EMPTY, FAR_MS, Instants, Spans, merged
 
@@ -59,15 +60,24 @@ class Course:
 
 def outside(value: NDArray[np.float64], end: LimitEnd) -> Mask:
     """Which values lie outside a limit's end; NaN does not."""
+    at = end.threshold
     if end.side is Side.HIGH:
-        return value > end.value if end.closed else value >= end.value
-    return value < end.value if end.closed else value <= end.value
+        return value > at if end.threshold_closed else value >= at
+    return value < at if end.threshold_closed else value <= at
 
 
 def well_inside(value: NDArray[np.float64], end: LimitEnd, *, hysteresis: float) -> Mask:
     """Which values lie inside a limit's end by the hysteresis (in the quantity's unit); NaN does not."""
-    by = value <= end.value - hysteresis if end.side is Side.HIGH else value >= end.value + hysteresis
+    at = end.threshold
+    by = value <= at - hysteresis if end.side is Side.HIGH else value >= at + hysteresis
     return by & ~outside(value, end)
+
+
+def in_force(at_ms: Instants, end: LimitEnd) -> Mask | None:
+    """Which instants lie in the time in which a limit judges; None if all do. `at_ms` ascends."""
+    if not len(at_ms) or (end.from_ms <= at_ms[0] and at_ms[-1] < end.to_ms):
+        return None
+    return (at_ms >= end.from_ms) & (at_ms < end.to_ms)
 
 
 def course(

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.grid import Grid
+from analytics.limits import LimitEnd, Side
 from analytics.machine import Mask, Sequences, decisions, exceeded, pieces_of, unverified_since
-from analytics.profile import LimitEnd, Side
 from analytics.ragged import RaggedSpans, keys
 from analytics.screening import Unusual, screen
 from analytics.spans import FAR_MS, Instants, Spans
@@ -59,26 +59,21 @@ class LimitTable:
         A row's span is cut by when the limit is in force. Rows must ascend by series.
         """
         table = list(rows)
+        high = np.array([end.side is Side.HIGH for _, end, *_ in table], dtype=np.bool_)
+        value = np.array([end.threshold for _, end, *_ in table], dtype=np.float64)
+        hysteresis = np.array([row[2] for row in table], dtype=np.float64)
+        spans = np.array(
+            [(max(end.from_ms, from_ms), min(end.to_ms, to_ms)) for _, end, _, from_ms, to_ms in table],
+            dtype=np.int64,
+        ).reshape(-1, 2)
         return cls(
             series=np.array([row[0] for row in table], dtype=np.intp),
-            high=np.array([row[1].side is Side.HIGH for row in table], dtype=np.bool_),
-            value=np.array([row[1].value for row in table], dtype=np.float64),
-            closed=np.array([row[1].closed for row in table], dtype=np.bool_),
-            well=np.array(
-                [row[1].value + (-row[2] if row[1].side is Side.HIGH else row[2]) for row in table],
-                dtype=np.float64,
-            ),
-            from_ms=np.array(
-                [
-                    max(_BEFORE_ALL_MS if row[1].limit.from_ms is None else row[1].limit.from_ms, row[3])
-                    for row in table
-                ],
-                dtype=np.int64,
-            ),
-            to_ms=np.array(
-                [min(FAR_MS if row[1].limit.to_ms is None else row[1].limit.to_ms, row[4]) for row in table],
-                dtype=np.int64,
-            ),
+            high=high,
+            value=value,
+            closed=np.array([end.threshold_closed for _, end, *_ in table], dtype=np.bool_),
+            well=np.where(high, value - hysteresis, value + hysteresis),
+            from_ms=spans[:, 0],
+            to_ms=spans[:, 1],
         )
 
     def usual(

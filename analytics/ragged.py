@@ -37,19 +37,21 @@ class RaggedSpans:
         Of each owner sorted, disjoint, not touching. [ms]
     first : ndarray of intp, shape (owners + 1,)
         Those of owner i are ``spans[first[i]:first[i + 1]]``.
+    start_keys, end_keys : ndarray of int64, shape (m,)
+        `keys` of the starts and of the ends.
     """
 
     spans: Spans
     first: NDArray[np.intp]
-    _start_keys: Instants = field(init=False, repr=False, compare=False)
-    _end_keys: Instants = field(init=False, repr=False, compare=False)
+    start_keys: Instants = field(init=False, repr=False, compare=False)
+    end_keys: Instants = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self) > _MOST_OWNERS:
             raise ValueError(f"{len(self)} owners at once; at most {_MOST_OWNERS}: judge them in parts")
         owner = np.repeat(np.arange(len(self)), np.diff(self.first))
-        object.__setattr__(self, "_start_keys", keys(owner, self.spans[:, 0]))
-        object.__setattr__(self, "_end_keys", keys(owner, self.spans[:, 1]))
+        object.__setattr__(self, "start_keys", keys(owner, self.spans[:, 0]))
+        object.__setattr__(self, "end_keys", keys(owner, self.spans[:, 1]))
 
     @classmethod
     def of(cls, parts: Sequence[Spans]) -> "RaggedSpans":
@@ -76,7 +78,7 @@ class RaggedSpans:
         """The first instant at or after each instant that is in no span of its owner: itself, or a span's end. [ms]"""
         if not len(self.spans):
             return at_ms
-        index = np.searchsorted(self._start_keys, keys(owner, at_ms), side="right") - 1
+        index = np.searchsorted(self.start_keys, keys(owner, at_ms), side="right") - 1
         end = self.spans[np.maximum(index, 0), 1]
         running = (index >= self.first[owner]) & (end > at_ms)
         return np.where(running, end, at_ms)
@@ -98,8 +100,8 @@ class RaggedSpans:
         """
         if not len(spans) or not len(self.spans):
             return np.empty(0, dtype=np.intp), EMPTY
-        first = np.searchsorted(self._end_keys, keys(owner, spans[:, 0]), side="right")
-        after = np.searchsorted(self._start_keys, keys(owner, spans[:, 1]), side="left")
+        first = np.searchsorted(self.end_keys, keys(owner, spans[:, 0]), side="right")
+        after = np.searchsorted(self.start_keys, keys(owner, spans[:, 1]), side="left")
         first = np.maximum(first, self.first[owner])
         after = np.minimum(after, self.first[owner + 1])
         counts = np.maximum(after - first, 0)

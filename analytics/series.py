@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.course import Course, course, outside, sample_spans, well_inside, worst_between
+from analytics.course import Course, course, in_force, outside, sample_spans, well_inside, worst_between
 from analytics.profile import LimitEnd
 from analytics.quality import Before, Flag, flags
 from analytics.results import VerdictKind, VerdictState
@@ -86,8 +86,10 @@ def online_series(window: Window, key: SeriesKey, columns: ReadingColumns, *, no
             end,
             course(
                 good.measured_at_ms,
-                outside=outside(good.value, end),
-                well_inside=well_inside(good.value, end, hysteresis=confirmation.hysteresis),
+                outside=_while_in_force(good, end, outside(good.value, end)),
+                well_inside=_while_in_force(
+                    good, end, well_inside(good.value, end, hysteresis=confirmation.hysteresis)
+                ),
                 confirmation=confirmation,
                 gap_ms=gap,
                 opening=window.open_time,
@@ -114,6 +116,12 @@ def online_series(window: Window, key: SeriesKey, columns: ReadingColumns, *, no
         known_from_ms=_known_from(window, key, known, courses),
         future_ms=int(at[future]) if future < len(at) else None,
     )
+
+
+def _while_in_force(readings: ReadingColumns, end: LimitEnd, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A limit judges the readings that were measured while it was in force."""
+    force = in_force(readings.measured_at_ms, end)
+    return mask if force is None else mask & force
 
 
 def _newest(known: ReadingColumns, flag: NDArray[np.uint8]) -> Newest | None:
@@ -202,7 +210,7 @@ def sample_series(
                 end,
                 sample_spans(
                     good.measured_at_ms,
-                    outside=outside(good.value, end),
+                    outside=_while_in_force(good, end, outside(good.value, end)),
                     age_ms=age,
                     opening=window.open_time,
                 ),

@@ -8,6 +8,7 @@ from poolwatch import desk, files, services
 from poolwatch.demo_command import demo
 from poolwatch.folder import FolderError
 from poolwatch.ports import PortTakenError
+from poolwatch.profile_command import profile_app
 
 _SERVICES = "Services, each one process"
 _POOL = "At the pool"
@@ -44,6 +45,7 @@ def _group(name: str, help_text: str) -> typer.Typer:
 _group("registry", "The file that says which pools exist, pools.toml.").command("check")(files.registry_check)
 _group("quarantine", "What ingest refused, and why.").command("list")(files.quarantine_list)
 _group("journal", "Every message as it came, hash-chained.").command("verify")(files.journal_verify)
+app.add_typer(profile_app, name="profile", rich_help_panel=_LOOK)
 _group("schemas", "The published contract as JSON Schema and AsyncAPI.").command("write")(files.schemas_write)
 
 
