@@ -1,5 +1,6 @@
 """The minute grid: series-major `(series, time)`, explicit gaps, each reading's own time beside it. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,10 @@ class Grid:
         """End of the last step."""
         return self.start_ms + self.n_steps * self.step_ms
 
+    def of_series(self, series: NDArray[np.integer]) -> "Grid":
+        """A copy of some of the rows, in the order given."""
+        return Grid(self.start_ms, self.step_ms, self.value[series], self.offset_ms[series])
+
     def measured_at_ms(self, series: NDArray[np.integer], step: NDArray[np.integer]) -> Instants:
         """Times of the readings in cells, shape of the broadcast indices; the start of the step for a gap. [ms]"""
         at: Instants = self.offset_ms[series, step].astype(np.int64)
@@ -77,19 +82,38 @@ def empty_grid(
 class Scattered:
     """What became of the rows given to `scatter`.
 
-    `placed` cells hold a reading of these rows; `replaced` rows share their cell with a newer one of these rows or of
-    before, and are not in the grid; `outside` rows lie before or after the grid. placed + replaced + outside = rows.
+    `placed` rows were put into their cells; `replaced` rows have no value, or share their cell with a newer reading that
+    was there first, and are not in the grid; `outside` rows lie before or after it. placed + replaced + outside = rows.
+    `displaced` readings, of before or of these rows, were in the grid and gave way to placed ones.
     """
 
     placed: int
     replaced: int
     outside: int
+    displaced: int = 0
+
+
+#: Rows of a tile are so many for each series of the grid, within these bounds: time-major rows then write pieces of
+#: a cache line or more into each series, and the tile stays near the core.
+_ROWS_PER_SERIES = 24
+_LEAST_ROWS, _MOST_ROWS = 65_536, 524_288
+#: Rows whose places are computed at once, in buffers that stay in the second-level cache.
+_ROUND_ROWS = 32_768
+#: A tile may have so many cells for each row; sparser rows are sorted instead.
+_CELLS_PER_ROW = 4
+#: So many rows of a part tell where most of it lies.
+_SAMPLED_ROWS = 512
+#: Places in a tile are computed with 32 bits.
+_UINT32_END = 2**32
 
 
 def scatter(
     grid: Grid, *, series: NDArray[np.integer], measured_at_ms: Instants, value: NDArray[np.floating]
 ) -> Scattered:
     """Put long rows, in any order, into their cells; the newest of a step wins, on a tie the last row given.
+
+    Rows that lie near each other, in series or in time, are put into a small tile first, which then goes into the grid
+    in one piece; a tile with fewer readings than rows had two of one cell, and only then are its rows sorted.
 
     Parameters
     ----------
@@ -101,19 +125,214 @@ def scatter(
         Milliseconds since the epoch.
     value : ndarray of float, shape (n,)
         In the series' unit; rows with NaN leave their cell as it is and count as replaced.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not of one length.
+    IndexError
+        If a row's series is not in the grid.
     """
-    step, offset = np.divmod(measured_at_ms - grid.start_ms, grid.step_ms)
-    within = (step >= 0) & (step < grid.n_steps)
-    n_outside = len(step) - int(np.count_nonzero(within))
-    chosen = np.flatnonzero(within & ~np.isnan(value))
-    cell = series[chosen].astype(np.int64) * grid.n_steps + step[chosen]
-    order = np.lexsort((offset[chosen], cell))
-    last = np.append(np.diff(cell[order]) != 0, True)[: len(order)]
-    chosen, cell = chosen[order[last]], cell[order[last]]
-    flat_value, flat_offset = grid.value.reshape(-1), grid.offset_ms.reshape(-1)
-    newer = np.isnan(flat_value[cell]) | (flat_offset[cell] <= offset[chosen])
-    chosen, cell = chosen[newer], cell[newer]
-    flat_value[cell] = value[chosen]
-    flat_offset[cell] = offset[chosen]
-    placed = len(chosen)
-    return Scattered(placed=placed, replaced=len(step) - placed - n_outside, outside=n_outside)
+    n = len(series)
+    if len(measured_at_ms) != n or len(value) != n:
+        raise ValueError(
+            f"{n} series, {len(measured_at_ms)} times and {len(value)} values: one of each a row"
+        )
+    if n and (int(series.min()) < 0 or int(series.max()) >= grid.n_series):
+        raise IndexError(f"series must be within 0 to {grid.n_series - 1}")
+    placing = _Placing(grid)
+    at_once = min(max(_ROWS_PER_SERIES * grid.n_series, _LEAST_ROWS), _MOST_ROWS)
+    for first in range(0, n, at_once):
+        rows = slice(first, first + at_once)
+        placing.put(series[rows], measured_at_ms[rows], value[rows])
+    return Scattered(
+        placed=placing.placed,
+        replaced=n - placing.placed - placing.outside,
+        outside=placing.outside,
+        displaced=placing.displaced,
+    )
+
+
+class _Placing:
+    """Counts and buffers of one call."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self.placed = self.outside = self.displaced = 0
+        self._tile_value = np.empty(0, dtype=grid.value.dtype)
+        self._tile_offset = np.empty(0, dtype=grid.offset_ms.dtype)
+        self._place = np.empty(_ROUND_ROWS, dtype=np.intp)
+        self._words = np.empty((3, _ROUND_ROWS), dtype=np.uint32)
+
+    def put(self, series: NDArray[np.integer], measured_at_ms: Instants, value: NDArray[np.floating]) -> None:
+        """Put some rows, at least one, into the grid."""
+        grid = self._grid
+        first_ms, last_ms = int(measured_at_ms.min()), int(measured_at_ms.max())
+        missing = np.isnan(value)
+        if first_ms < grid.start_ms or last_ms >= grid.end_ms or missing.any():
+            within = (measured_at_ms >= grid.start_ms) & (measured_at_ms < grid.end_ms)
+            self.outside += len(within) - int(np.count_nonzero(within))
+            within &= ~missing
+            series, measured_at_ms, value = series[within], measured_at_ms[within], value[within]
+            if not len(series):
+                return
+            first_ms, last_ms = int(measured_at_ms.min()), int(measured_at_ms.max())
+        box = _Box(
+            int(series.min()),
+            int(series.max()) + 1,
+            (first_ms - grid.start_ms) // grid.step_ms,
+            (last_ms - grid.start_ms) // grid.step_ms + 1,
+        )
+        near = None if box.dense(len(series), grid.step_ms) else _usual(box, grid, series, measured_at_ms)
+        if near is None:
+            if not (
+                box.dense(len(series), grid.step_ms) and self._put_tile(box, series, measured_at_ms, value)
+            ):
+                self._put_sorted(series, measured_at_ms, value)
+            return
+        # A few late rows among many: all rows of a cell go one way, so each may be put by itself.
+        usual, core = near
+        rest = ~core
+        if not self._put_tile(usual, series[core], measured_at_ms[core], value[core]):
+            self._put_sorted(series[core], measured_at_ms[core], value[core])
+        self._put_sorted(series[rest], measured_at_ms[rest], value[rest])
+
+    def _put_tile(
+        self, box: "_Box", series: NDArray[np.integer], at_ms: Instants, value: NDArray[np.floating]
+    ) -> bool:
+        """Put rows into a tile and that into the grid; False, with the grid as before, if that is not to be had."""
+        if len(self._tile_value) < box.cells:
+            self._tile_value = np.empty(box.cells, dtype=self._grid.value.dtype)
+            self._tile_offset = np.empty(box.cells, dtype=self._grid.offset_ms.dtype)
+        tile_value, tile_offset = self._tile_value[: box.cells], self._tile_offset[: box.cells]
+        tile_value.fill(np.nan)
+        tile_offset.fill(0)
+        for rows, place, offset_ms in self._places(box, series, at_ms):
+            tile_value[place] = value[rows].astype(tile_value.dtype, copy=False)
+            tile_offset[place] = offset_ms
+        empty = np.isnan(tile_value)
+        if box.cells - int(np.count_nonzero(empty)) != len(series):
+            # Several rows of one cell. The last one was left in it, which is right if no other of them is newer.
+            for _, place, offset_ms in self._places(box, series, at_ms):
+                if (tile_offset[place] < offset_ms).any():
+                    return False
+        shape = (box.n_series, box.n_steps)
+        self._merge(box, tile_value.reshape(shape), tile_offset.reshape(shape), ~empty.reshape(shape))
+        return True
+
+    def _places(
+        self, box: "_Box", series: NDArray[np.integer], at_ms: Instants
+    ) -> Iterator[tuple[slice, NDArray[np.intp], Offsets]]:
+        """Rows by rows the place in the box and the offset in the step; the arrays are used again."""
+        start_ms = self._grid.start_ms + box.from_step * self._grid.step_ms
+        step_ms, width = np.uint32(self._grid.step_ms), np.uint32(box.n_steps)
+        from_series = np.uint32(box.from_series)
+        for first in range(0, len(series), _ROUND_ROWS):
+            rows = slice(first, first + _ROUND_ROWS)
+            n = len(at_ms[rows])
+            place, (since, step, cell) = self._place[:n], self._words[:, :n]
+            np.subtract(at_ms[rows], start_ms, out=place)
+            np.copyto(since, place, casting="unsafe")
+            np.floor_divide(since, step_ms, out=step)
+            np.copyto(cell, series[rows], casting="unsafe")
+            cell -= from_series
+            cell *= width
+            cell += step
+            np.copyto(place, cell)
+            step *= step_ms
+            since -= step
+            yield rows, place, since.astype(self._grid.offset_ms.dtype, copy=False)
+
+    def _merge(self, box: "_Box", value: Values, offset_ms: Offsets, new: NDArray[np.bool_]) -> None:
+        """Put a tile into the grid, cell by cell the newer reading; `new` is changed."""
+        part = (slice(box.from_series, box.to_series), slice(box.from_step, box.to_step))
+        grid_value, grid_offset = self._grid.value[part], self._grid.offset_ms[part]
+        taken = ~np.isnan(grid_value)
+        if not taken.any():
+            self.placed += int(np.count_nonzero(new))
+            grid_value[...] = value
+            grid_offset[...] = offset_ms
+            return
+        taken &= new
+        older = taken & (offset_ms < grid_offset)
+        new &= ~older
+        self.displaced += int(np.count_nonzero(taken)) - int(np.count_nonzero(older))
+        self.placed += int(np.count_nonzero(new))
+        np.copyto(grid_value, value, where=new)
+        np.copyto(grid_offset, offset_ms, where=new)
+
+    def _put_sorted(self, series: NDArray[np.integer], at_ms: Instants, value: NDArray[np.floating]) -> None:
+        """Put rows that lie far apart, or of which several want one cell; all in the grid's time, none NaN."""
+        since = at_ms - self._grid.start_ms
+        step = since // self._grid.step_ms
+        offset = (since - step * self._grid.step_ms).astype(self._grid.offset_ms.dtype)
+        cell = series.astype(np.int64) * self._grid.n_steps + step
+        order = np.lexsort((offset, cell))
+        last = np.append(np.diff(cell[order]) != 0, True)
+        chosen = order[last]
+        cell, offset, number = cell[chosen], offset[chosen], value[chosen]
+        flat_value, flat_offset = self._grid.value.reshape(-1), self._grid.offset_ms.reshape(-1)
+        taken = ~np.isnan(flat_value[cell])
+        newer = ~taken | (flat_offset[cell] <= offset)
+        self.displaced += int(np.count_nonzero(taken & newer))
+        self.placed += int(np.count_nonzero(newer))
+        flat_value[cell[newer]] = number[newer]
+        flat_offset[cell[newer]] = offset[newer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """Series and steps, [from, to) each, that some rows lie in."""
+
+    from_series: int
+    to_series: int
+    from_step: int
+    to_step: int
+
+    @property
+    def n_series(self) -> int:
+        return self.to_series - self.from_series
+
+    @property
+    def n_steps(self) -> int:
+        return self.to_step - self.from_step
+
+    @property
+    def cells(self) -> int:
+        return self.n_series * self.n_steps
+
+    def dense(self, n_rows: int, step_ms: int) -> bool:
+        """Whether it is worth a tile for so many rows, and its times fit into 32 bits."""
+        return self.cells <= _CELLS_PER_ROW * n_rows and self.n_steps * step_ms < _UINT32_END
+
+
+def _usual(
+    box: _Box, grid: Grid, series: NDArray[np.integer], at_ms: Instants
+) -> tuple[_Box, NDArray[np.bool_]] | None:
+    """A dense box that holds nearly all of the rows, and which ones; None if there is none by time or by series."""
+    every = max(len(series) // _SAMPLED_ROWS, 1)
+    step_from, step_to = _middle((at_ms[::every] - grid.start_ms) // grid.step_ms)
+    by_time = _Box(
+        box.from_series, box.to_series, max(step_from, box.from_step), min(step_to + 1, box.to_step)
+    )
+    series_from, series_to = _middle(series[::every])
+    by_series = _Box(
+        max(series_from, box.from_series), min(series_to + 1, box.to_series), box.from_step, box.to_step
+    )
+    for part in (by_time, by_series):
+        if part is by_time:
+            from_ms = grid.start_ms + part.from_step * grid.step_ms
+            core = (at_ms >= from_ms) & (at_ms < from_ms + part.n_steps * grid.step_ms)
+        else:
+            core = (series >= part.from_series) & (series < part.to_series)
+        n_rows = int(np.count_nonzero(core))
+        if n_rows > len(series) // 2 and part.dense(n_rows, grid.step_ms):
+            return part, core
+    return None
+
+
+def _middle(sample: NDArray[np.integer]) -> tuple[int, int]:
+    """The range of nine tenths of a sample, and as much again to both sides."""
+    low, high = np.quantile(sample, (0.05, 0.95), method="nearest")
+    reach = int(high) - int(low)
+    return int(low) - reach, int(high) + reach

@@ -66,6 +66,13 @@ class RaggedSpans:
     def __getitem__(self, owner: int) -> Spans:
         return self.spans[self.first[owner] : self.first[owner + 1]]
 
+    def take(self, owners: Owners) -> "RaggedSpans":
+        """The spans of some of the owners, numbered anew in the order given."""
+        counts = np.diff(self.first)[owners]
+        first = np.concatenate((np.zeros(1, dtype=np.intp), np.cumsum(counts, dtype=np.intp)))
+        rows = np.arange(first[-1]) + np.repeat(self.first[owners] - first[:-1], counts)
+        return RaggedSpans(self.spans[rows], first)
+
     def later(self, by_ms: NDArray[np.int64]) -> "RaggedSpans":
         """Each span without its first `by_ms` (shape (owners,)); those that are not longer are left out. [ms]"""
         counts = np.diff(self.first)
