@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check format lock schemas bench-latency
+.PHONY: setup demo test check format lock schemas bench-latency bench-analytics
 
 setup: .venv/.complete
 
@@ -37,9 +37,21 @@ schemas: setup
 bench-latency: setup
 	@$(BIN)/python benchmarks/latency.py
 
+# The core beside pandas, polars, DuckDB and ioos_qc, on one core each, in an environment of its own.
+bench-analytics: .venv-bench/.complete
+	@POLARS_MAX_THREADS=1 .venv-bench/bin/python -m benchmarks.judging --out docs/benchmarks-analytics.md --curve docs/images/tick.svg
+
+.venv-bench/.complete: requirements-bench.lock
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@echo "Installing what the benchmark compares with into .venv-bench (once; some minutes) ..."
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
 # Versions with the hashes of every platform's files, and no index address.
 lock:
-	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --all-extras --group build -o requirements.lock pyproject.toml
-	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --all-extras --group dev -o requirements-dev.lock pyproject.toml
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --all-extras --group bench -o requirements-bench.lock pyproject.toml
