@@ -9,7 +9,7 @@ from analytics.entries import Entries, read_entries
 from analytics.hot import HOUR_MS, HotFacts, hour_of
 from analytics.judge import Judgement, judge
 from analytics.profile import Profile, rules_for
-from analytics.results import DutyState, PoolState, Verdict, VerdictState, decode_verdict
+from analytics.results import DutyState, PoolState, Verdict, VerdictKind, VerdictState, decode_verdict
 from analytics.spans import FAR_MS, Spans, merged
 from analytics.verdicts import reconcile
 from analytics.window import Seeds, Window, context_ms
@@ -87,6 +87,14 @@ class PoolBench:
     def next_change_ms(self) -> int | None:
         """When time alone changes the state that was last accepted."""
         return None if self._state is None else self._state.next_change_ms
+
+    @property
+    def has_open_lapse(self) -> bool:
+        """Whether a lapse was open when the pool was last judged."""
+        return any(
+            verdict.kind is VerdictKind.LAPSE and verdict.state is VerdictState.OPEN
+            for verdict in self._verdicts.values()
+        )
 
     def arrived(self, arrivals: Iterable[Arrival]) -> None:
         """Take in new facts; they are judged with the next `judge`."""

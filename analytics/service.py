@@ -31,15 +31,21 @@ _AFTER_FAILURE_MS = 5_000
 _REST_FACTOR = 4
 _REST_FROM_S = 0.05
 _ARRIVALS_AT_ONCE = 10_000
+#: A publication that ends no lapse changes no verdict now; it waits so long for the next reading to be judged with it.
+_PUBLICATION_WAITS_MS = 5_000
 
 
 @dataclass(slots=True)
 class _Place:
-    """A pool's bench and when it is due; `bench` is None until its facts could be read."""
+    """A pool's bench and when it is due; `bench` is None until its facts could be read.
+
+    `touched_ms`: from when on what arrived is to be judged; None: nothing waits. `missed_from_ms`: the earliest hour of
+    what arrived and was not judged.
+    """
 
     pool_id: str
     bench: PoolBench | None = None
-    touched: bool = True
+    touched_ms: int | None = 0
     written_ms: int | None = None
     not_before_ms: int = 0
     missed_from_ms: int = FAR_MS
@@ -47,10 +53,11 @@ class _Place:
     def due_ms(self, now_ms: int) -> int:
         """When it is to be judged next."""
         due_ms = now_ms
-        if self.bench is not None and not self.touched and self.written_ms is not None:
+        if self.bench is not None and self.written_ms is not None:
             due_ms = self.written_ms + _STATE_EVERY_MS
-            if self.bench.next_change_ms is not None:
-                due_ms = min(due_ms, self.bench.next_change_ms)
+            for other_ms in (self.bench.next_change_ms, self.touched_ms):
+                if other_ms is not None:
+                    due_ms = min(due_ms, other_ms)
         return max(due_ms, self.not_before_ms)
 
 
@@ -85,6 +92,7 @@ class AnalyticsService:
         self._registry = registry
         self._places: dict[str, _Place] = {pool_id: _Place(pool_id) for pool_id in registry.pools}
         self._cursor: str | None = None
+        self._progress: str | None = None
         self._started = False
         self._states: dict[str, int] | None = None
         self.judged = 0
@@ -126,7 +134,7 @@ class AnalyticsService:
     def _start(self) -> None:
         if self._started:
             return
-        self._cursor = self._results.progress()
+        self._cursor = self._progress = self._results.progress()
         self._reload_registry()
         self._started = True
 
@@ -163,13 +171,17 @@ class AnalyticsService:
             place = self._places.get(pool_id)
             if place is None:
                 continue
-            place.touched = True
             place.missed_from_ms = min([place.missed_from_ms, *(arrival.hour_ms for arrival in of_pool)])
             try:
                 bench = place.bench
                 if bench is None:
                     bench = self._open_bench(place)
                 bench.arrived(of_pool)
+                waits = not bench.has_open_lapse and all(
+                    arrival.kind is ArrivalKind.PUBLICATION for arrival in of_pool
+                )
+                due_ms = now_ms + _PUBLICATION_WAITS_MS if waits else now_ms
+                place.touched_ms = due_ms if place.touched_ms is None else min(place.touched_ms, due_ms)
             except StoreError:
                 raise
             except Exception as error:  # noqa: BLE001 - the service's loop: one pool's failure stops no other
@@ -230,12 +242,20 @@ class AnalyticsService:
             or place.written_ms is None
             or now_ms >= place.written_ms + _STATE_EVERY_MS
         ]
-        if verdicts or states or cursor != self._cursor:
-            self._results.write_results(verdicts=verdicts, states=states, progress=cursor)
-        self._cursor = cursor
+        # What arrived for a pool that cannot be judged is read again after a restart: progress waits for it.
+        judged = {place.pool_id for place, _ in outcomes}
+        behind = any(
+            place.bench is None and place.missed_from_ms < FAR_MS
+            for pool_id, place in self._places.items()
+            if pool_id not in judged
+        )
+        progress = self._progress if behind else cursor
+        if verdicts or states or progress != self._progress:
+            self._results.write_results(verdicts=verdicts, states=states, progress=progress)
+        self._cursor, self._progress = cursor, progress
         written = {row.pool_id for row in states}
         for place, outcome in outcomes:
-            place.touched = False
+            place.touched_ms = None
             place.missed_from_ms = FAR_MS
             if self._states is not None:
                 self._states[place.pool_id] = now_ms

@@ -314,6 +314,49 @@ def test_a_pool_that_cannot_be_judged_does_not_stop_the_others(store: SqliteStor
     assert "pool-b" not in store.pool_states()
 
 
+def test_what_came_for_a_pool_that_could_not_be_judged_is_judged_after_a_restart(store: SqliteStore) -> None:
+    """Its late hour is older than what a restart judges afresh, so only the arrival tells of it."""
+    good = make_registry(make_pool())
+    two_days_ms = 2 * 86_400_000
+    service = service_of(store, good)
+    feed(store, "pool-a", 0, 4)
+    service.step(T0 + 3_000)
+    service.step(T0 + two_days_ms)
+    broken = service_of(store, make_registry(changed(make_pool(), profile="no-such-profile")))
+    feed(store, "pool-a", 100, 160, fc_1=1.6)
+    broken.step(T0 + two_days_ms + 1_000)
+    broken.step(T0 + two_days_ms + 7_000)
+    assert broken.failures >= 1
+    service_of(store, good, "w").step(T0 + two_days_ms + 9_000)
+    found = [verdict for verdict in verdicts(store) if verdict.rule == "free_chlorine.high"]
+    assert [verdict.start_ms - T0 for verdict in found] == [100_000]
+
+
+def test_a_publication_that_ends_no_lapse_waits_for_the_next_reading(store: SqliteStore) -> None:
+    service = service_of(store, make_registry(make_pool()))
+    feed(store, "pool-a", 0, 4)
+    service.step(T0 + 3_000)
+    judged = service.judged
+    store.write_publications(
+        [publication("pool-a", T0 + 3_100, measured_at_ms=T0 + 2_000)], stored_at_ms=T0 + 3_100
+    )
+    service.step(T0 + 3_200)
+    assert service.judged == judged
+    service.step(T0 + 8_300)
+    assert service.judged == judged + 1
+    # Past the deadline of 20 s a lapse is open, and the publication that ends it is judged at once.
+    feed(store, "pool-a", 20, 24, publish=False)
+    service.step(T0 + 23_500)
+    assert any(verdict.state is VerdictState.OPEN for verdict in verdicts(store))
+    store.write_publications(
+        [publication("pool-a", T0 + 24_000, measured_at_ms=T0 + 22_000)], stored_at_ms=T0 + 24_000
+    )
+    service.step(T0 + 24_100)
+    closed = [v for v in verdicts(store) if v.rule == "online_publication"]
+    assert closed
+    assert {verdict.state for verdict in closed} == {VerdictState.CLOSED}
+
+
 def _facts(seed: int) -> list[tuple[int, IngestBatch | PublicationRow]]:
     """Ten minutes of a pool with trouble of every kind, as (stored_at, facts)."""
     random_ = random.Random(seed)
