@@ -72,7 +72,9 @@ def screen(
         One for each run of whole series, in their order.
     """
     n_series, n_steps = grid.value.shape
-    if not n_series or not n_steps:
+    if not n_steps:
+        none = np.empty(0, dtype=np.intp)
+        yield Unusual(0, n_series, none, np.empty(0, dtype=grid.value.dtype), none, none, 0)
         return
     rows_of_part = max(cells_at_once // n_steps, 1)
     rows_of_tile = max(_TILE_CELLS // n_steps, 1)

@@ -67,6 +67,11 @@ def grid_lapses(
     pool_of_group : ndarray of intp, shape (groups,)
     now_ms : int
         Pieces that begin later are left out, and one that lasts until now is open.
+
+    Raises
+    ------
+    ValueError
+        If an `age_ms` is below two steps of the grid.
     """
     infinite = np.full(grid.n_series, np.inf, dtype=grid.value.dtype)
     silent = SilentSpans.joined(
@@ -85,7 +90,15 @@ def grid_lapses(
 
 
 def silent_among(grid: Grid, unusual: Unusual, *, age_ms: NDArray[np.int64]) -> SilentSpans:
-    """Silent spans of all series of one screen, to both sides of their readings too; `age_ms` by series. [ms]"""
+    """Silent spans of all series of one screen, to both sides of their readings too; `age_ms` by series. [ms]
+
+    Raises
+    ------
+    ValueError
+        If an `age_ms` is below two steps: then cells side by side might be farther apart; choose a finer grid.
+    """
+    if len(age_ms) and int(age_ms.min()) < 2 * grid.step_ms:
+        raise ValueError(f"an allowed age of {int(age_ms.min())} ms needs a grid of half of it or finer")
     gap = np.flatnonzero(np.isnan(unusual.value))
     first, last = stretches(unusual.cell[gap])
     series, from_step = unusual.place(gap[first])

@@ -1,6 +1,7 @@
 """One pass for exceedances and lapses together, and judging some of the series again, as one live tick does."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,7 +9,7 @@ from analytics.exceedance import Rules
 from analytics.grid import Grid
 from analytics.grid_judge import GridRules, GridVerdicts, judge_grid
 from analytics.ragged import RaggedSpans
-from analytics.spans import merged
+from analytics.spans import FAR_MS, merged
 from tests.analytics.cities import City, grid_of, judge_slow, table_of
 from tests.analytics.drawn_cities import cities
 
@@ -86,6 +87,29 @@ def test_some_groups_judged_apart_are_judged_as_in_the_whole(city: City, drawn: 
         [lapse for lapse in lapses if lapse[0] in groups],
     )
     assert rows(apart, series, groups) == expected
+
+
+def _always(grid: Grid, *, age_ms: int) -> GridRules:
+    """One series each in a group and a pool of its own, always open, without limits."""
+    n = grid.n_series
+    always = RaggedSpans.of([np.array([(0, 10**12)], dtype=np.int64)] * n)
+    numbers = np.arange(n)
+    ages = np.full(n, age_ms, dtype=np.int64)
+    rules = Rules(0, 0, ages, always, numbers)
+    return GridRules(table_of([]), rules, numbers, ages, always, numbers)
+
+
+def test_a_pool_that_was_never_measured_is_overdue_after_the_allowed_age() -> None:
+    empty = Grid(0, 60_000, np.empty((2, 0), dtype=np.float32), np.empty((2, 0), dtype=np.uint16))
+    found = judge_grid(empty, _always(empty, age_ms=900_000), now_ms=3_600_000)
+    assert found.lapses.start_ms.tolist() == [900_000, 900_000]
+    assert found.lapses.end_ms.tolist() == [FAR_MS, FAR_MS]
+
+
+def test_a_grid_too_coarse_for_an_allowed_age_is_refused() -> None:
+    grid = Grid(0, 60_000, np.zeros((1, 3), dtype=np.float32), np.zeros((1, 3), dtype=np.uint16))
+    with pytest.raises(ValueError, match="60000"):
+        judge_grid(grid, _always(grid, age_ms=60_000), now_ms=180_000)
 
 
 def test_a_copy_of_rows_is_not_the_grid() -> None:

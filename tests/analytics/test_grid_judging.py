@@ -149,6 +149,20 @@ def test_a_gap_with_closed_time_resets_and_a_night_that_was_measured_does_not() 
     ]
 
 
+def test_a_gap_up_to_the_instant_of_closing_holds_no_closed_time() -> None:
+    neither = [0.99] * 12
+    for closes, pieces in (
+        (30, [Piece(at(0), at(30), 2.0, None), Piece(at(40), None, 0.99, None)]),
+        (29.9, [Piece(at(0), at(29.9), 2.0, None)]),
+    ):
+        city = one_pool(
+            minutes(*[2.0] * 6) + minutes(*neither, first=30),
+            opening=[(at(-60), at(closes)), (at(40), at(100))],
+            now=41,
+        )
+        assert both(city).exceedances == [pieces]
+
+
 def test_raised_in_closed_time_begins_when_the_pool_opens() -> None:
     opening = [(at(8), at(100))]
     assert both(one_pool(minutes(*[2.0] * 7, *[1.5] * 3), opening=opening, now=9)).exceedances == [
