@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from analytics.entries import Entries, read_entries
 from analytics.hot import HOUR_MS, HotFacts, hour_of
 from analytics.judge import Judgement, judge
+from analytics.probe_quality import quality_back_ms
 from analytics.profile import Profile, rules_for
 from analytics.results import DutyState, PoolState, Verdict, VerdictKind, VerdictState, decode_verdict
 from analytics.spans import FAR_MS, Spans, merged
@@ -66,6 +67,7 @@ class PoolBench:
         self._results = results
         self._new_id = new_id
         self._context_ms = context_ms(pool, profile)
+        self._quality_back_ms = quality_back_ms(pool, profile)
         self._hot = HotFacts(facts, pool.pool_id)
         self._entries: Entries = read_entries(facts.logbook(pool.pool_id, from_ms=0, to_ms=FAR_MS))
         self._first_reading_ms = facts.first_reading_ms(pool.pool_id)
@@ -186,7 +188,7 @@ class PoolBench:
             venue=self._venue,
             profile=self._profile,
             opening=self._opening_spans(known_from_ms - _OPENING_BEFORE_MS, opening_to_ms),
-            online=self._hot.online(from_ms=known_from_ms, to_ms=ahead_ms),
+            online=self._hot.online(from_ms=known_from_ms - self._quality_back_ms, to_ms=ahead_ms),
             samples=samples,
             publications=self._hot.publications(from_ms=look_from_ms - online_age_ms, to_ms=ahead_ms),
             entries=self._entries,
@@ -199,6 +201,7 @@ class PoolBench:
             resulting=self._resulting,
             seeds=self._seeds[known_from_ms] if seeded else None,
             seed_at_ms=self._wanted_seed(wanted_ms, known_from_ms, seeded=bool(seeded)),
+            quality_back_ms=self._quality_back_ms,
         )
 
     def _wanted_seed(self, wanted_ms: int, known_from_ms: int, *, seeded: bool) -> int | None:
@@ -249,7 +252,10 @@ class PoolBench:
             (v.start_ms for v in self._verdicts.values() if v.end_ms is None), default=now_ms
         )
         self._hot.put_away(
-            before_ms=min(now_ms - _KEPT_HOT_MS, oldest_open_ms) - 2 * self._context_ms - HOUR_MS,
+            before_ms=min(now_ms - _KEPT_HOT_MS, oldest_open_ms)
+            - 2 * self._context_ms
+            - self._quality_back_ms
+            - HOUR_MS,
             samples_before_ms=min(now_ms, oldest_open_ms) - self._rules.longest_age_ms - 2 * DAY_MS,
         )
 

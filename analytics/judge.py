@@ -8,8 +8,8 @@ from analytics.results import PoolCondition, PoolState
 from analytics.series import (
     OnlineSeries,
     SampleSeries,
+    all_online_series,
     online_findings,
-    online_series,
     sample_findings,
     sample_series,
     seed_of,
@@ -39,13 +39,7 @@ class Judgement:
 
 def judge(window: Window, now_ms: int) -> Judgement:
     """Judge one pool by DESIGN section 12, as known at `now_ms`; readings measured later are left for later."""
-    online = [online_series(window, key, columns, now_ms=now_ms) for key, columns in window.online.items()]
-    # A series that is silent in the whole window still has its state.
-    online += [
-        online_series(window, key, NO_READINGS, now_ms=now_ms)
-        for key in (window.seeds or {})
-        if key not in window.online
-    ]
+    online = all_online_series(window, now_ms=now_ms)
     samples = [
         found
         for key, columns in window.samples.items()
@@ -72,7 +66,11 @@ def _seeds(window: Window, online: Sequence[OnlineSeries], *, known_from_ms: int
     nothing = NO_READINGS
     return {
         series.key: seed_of(
-            series, window.online.get(series.key, nothing), at_ms=at_ms, old=old.get(series.key)
+            series,
+            window.online.get(series.key, nothing),
+            at_ms=at_ms,
+            back_ms=window.quality_back_ms,
+            old=old.get(series.key),
         )
         for series in online
     }

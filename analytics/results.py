@@ -47,6 +47,12 @@ class ReasonCode(StrEnum):
     MAINTENANCE_ENTRY = "maintenance_entry"
     NEVER_CONNECTED = "never_connected"
     UNVERIFIED_SINCE = "unverified_since"
+    FLAT_LINE = "flat_line"
+    SUDDEN_CHANGE = "sudden_change"
+    FIRST_AFTER_SILENCE = "first_after_silence"
+    SENSORS_DISAGREE = "sensors_disagree"
+    CALIBRATION_OVERDUE = "calibration_overdue"
+    NOT_BELIEVED = "not_believed"
 
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -158,12 +164,50 @@ class Cause(StrEnum):
     NOT_DISPLAYED = "not_displayed"
 
 
+class EndedBy(StrEnum):
+    """What ended a lapse: a fact that serves the duty; the hours or a closure; or that the duty binds no longer.
+
+    `unverified`: from then on nobody can tell (posting, on the next day of a pool that never closes).
+    """
+
+    FACT = "fact"
+    CLOSING = "closing"
+    CLOSURE = "closure"
+    NOT_BOUND = "not_bound"
+    UNVERIFIED = "unverified"
+
+
+class ServingFact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A fact that serves a duty.
+
+    `served_by` is a word of the profile's, or `screen`, or `begin`: the duty itself began. `source`: id of the sensor
+    or the display, or who entered it. `counted_at_ms`: from when it counted (stored, published, posted, displayed).
+    """
+
+    served_by: str
+    source: str
+    measured_at_ms: int
+    counted_at_ms: int
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The facts that prove a lapse; the same while it is open, unless something comes late.
+
+    `last`: of the facts before the lapse the one that was in force longest; None if every one was older than allowed.
+    `ended`, `ended_by`: once it is closed, by what, and if by a fact, by which.
+    """
+
+    last: ServingFact | None = None
+    ended: EndedBy | None = None
+    ended_by: ServingFact | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """An exceedance or a lapse with its limit or duty, standard, edition and clause.
 
     `rule`: id of the limit end or of the duty in the profile. For an exceedance: `limit`, `tier`, `worst_value`
     (in the quantity's unit), `margin` (how far the worst lies outside), `unverified_since_ms`. For a lapse:
-    `seconds_by_cause` over the overdue time once it is closed, and `cause`, the largest of them so far.
+    `seconds_by_cause` over the overdue time once it is closed, `cause`, the largest of them so far, and `evidence`.
     `first_judged_at_ms`: `judged_at_ms` of revision 1.
     """
 
@@ -194,6 +238,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     cause: Cause | None = None
     survivor: str | None = None
     first_judged_at_ms: int = 0
+    evidence: Evidence | None = None
 
 
 def encode(result: Verdict | PoolState) -> bytes:

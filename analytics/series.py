@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.course import Course, course, in_force, outside, sample_spans, well_inside, worst_between
+from analytics.probe_quality import probe_flags
 from analytics.profile import LimitEnd
-from analytics.quality import Before, Flag, flags
+from analytics.quality import Before, Check, Flag, Flagged, flags
 from analytics.results import VerdictKind, VerdictState
 from analytics.spans import FAR_MS, Spans, cut
 from analytics.verdicts import Finding
-from analytics.window import SeriesSeed, Window, between, gap_ms, select
+from analytics.window import NO_READINGS, SeriesSeed, Window, between, gap_ms, select
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry import Sensor
 from ingest.store.records import ReadingColumns, SeriesKey, StatusCode
@@ -21,10 +22,10 @@ _SAMPLE_KINDS = {StatusCode.MANUAL: "manual", StatusCode.LABORATORY: "laboratory
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest reading of a probe whatever its quality."""
+    """The newest reading of a probe whatever its quality; `reason`: the checks that it failed, `quality.Check`."""
 
     measured_at_ms: int
-    flag: int
+    reason: int
     status: int
     value: float
 
@@ -39,6 +40,7 @@ class OnlineSeries:
     newest: Newest | None
     suspect_since_ms: int | None
     bad_times: frozenset[int]
+    dropout_times: frozenset[int]
     last_good_ms: int | None
     gap_ms: int
     courses: tuple[tuple[LimitEnd, Course], ...]
@@ -58,24 +60,45 @@ class SampleSeries:
     future_ms: int | None
 
 
-def online_series(window: Window, key: SeriesKey, columns: ReadingColumns, *, now_ms: int) -> OnlineSeries:
-    """Flag one probe's readings and run its machines, up to now and within the sensor's own from and until."""
+def all_online_series(window: Window, *, now_ms: int) -> list[OnlineSeries]:
+    """Every probe's series, flagged and run through its machines; silent ones of which something is known too."""
+    readings = {key: _in_force(window, key, columns, now_ms=now_ms) for key, columns in window.online.items()}
+    flagged = probe_flags(window, readings)
+    found = [_online_series(window, key, flagged[key], readings[key], now_ms=now_ms) for key in readings]
+    # A series that is silent in the whole window still has its state.
+    nothing = Flagged(np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.uint16))
+    return found + [
+        _online_series(window, key, nothing, NO_READINGS, now_ms=now_ms)
+        for key in (window.seeds or {})
+        if key not in window.online
+    ]
+
+
+def _in_force(window: Window, key: SeriesKey, columns: ReadingColumns, *, now_ms: int) -> ReadingColumns:
+    """Readings up to now and within the sensor's own from and until."""
     sensor = window.sensor(key)
     from_ms = -FAR_MS if sensor is None or sensor.from_ms is None else sensor.from_ms
     until_ms = FAR_MS if sensor is None or sensor.until_ms is None else sensor.until_ms
-    at = columns.measured_at_ms
+    return between(columns, from_ms=from_ms, to_ms=min(now_ms + 1, until_ms))
+
+
+def _online_series(
+    window: Window, key: SeriesKey, flagged: Flagged, known: ReadingColumns, *, now_ms: int
+) -> OnlineSeries:
+    sensor = window.sensor(key)
+    at = window.online[key].measured_at_ms if key in window.online else NO_READINGS.measured_at_ms
     future = int(np.searchsorted(at, now_ms, side="right"))
-    known = between(columns, from_ms=from_ms, to_ms=min(now_ms + 1, until_ms))
     interval_s = None if sensor is None else sensor.interval_s
     seed = None if window.seeds is None else window.seeds.get(key)
-    flag = flags(
-        key.quantity,
-        measured_at_ms=known.measured_at_ms,
-        value=known.value,
-        status=known.status,
-        interval_s=interval_s,
-        before=None if seed is None else seed.before,
-    )
+    dropout = (flagged.reason & Check.ZERO_DROPOUT) != 0
+    dropout_times = frozenset(known.measured_at_ms[dropout].tolist()) if dropout.any() else frozenset()
+    all_known = known
+    # Those before were read for the flags of these.
+    first = int(np.searchsorted(known.measured_at_ms, window.known_from_ms, side="left"))
+    if first:
+        known = select(known, slice(first, None))
+        flagged = Flagged(flagged.flag[first:], flagged.reason[first:])
+    flag = flagged.flag
     is_good = flag == Flag.GOOD
     all_good = bool(is_good.all())
     good = known if all_good else select(known, is_good)
@@ -107,13 +130,14 @@ def online_series(window: Window, key: SeriesKey, columns: ReadingColumns, *, no
         key=key,
         sensor=sensor,
         good=good,
-        newest=_newest(known, flag),
+        newest=_newest(known, flagged),
         suspect_since_ms=None if all_good else _suspect_since(known, flag),
         bad_times=frozenset() if all_good else frozenset(known.measured_at_ms[~is_good].tolist()),
+        dropout_times=dropout_times,
         last_good_ms=last_good,
         gap_ms=gap,
         courses=tuple(courses),
-        known_from_ms=_known_from(window, key, known, courses),
+        known_from_ms=_known_from(window, key, all_known, courses),
         future_ms=int(at[future]) if future < len(at) else None,
     )
 
@@ -124,12 +148,12 @@ def _while_in_force(readings: ReadingColumns, end: LimitEnd, mask: NDArray[np.bo
     return mask if force is None else mask & force
 
 
-def _newest(known: ReadingColumns, flag: NDArray[np.uint8]) -> Newest | None:
-    if not len(flag):
+def _newest(known: ReadingColumns, flagged: Flagged) -> Newest | None:
+    if not len(flagged.flag):
         return None
     return Newest(
         measured_at_ms=int(known.measured_at_ms[-1]),
-        flag=int(flag[-1]),
+        reason=int(flagged.reason[-1]),
         status=int(known.status[-1]),
         value=float(known.value[-1]),
     )
@@ -160,22 +184,23 @@ def _known_from(
         return window.known_from_ms
     known_from = max((found.known_from_ms for _, found in courses), default=window.known_from_ms)
     if key.quantity == Quantity.FREE_CHLORINE_MG_L:
-        nonzero = known.measured_at_ms[(known.status == StatusCode.NORMAL) & (known.value > 0.0)]
+        floor = window.profile.quality_rules(Quantity.FREE_CHLORINE_MG_L).zero_floor
+        nonzero = known.measured_at_ms[(known.status == StatusCode.NORMAL) & (known.value > floor)]
         known_from = max(known_from, int(nonzero[0]) if len(nonzero) else FAR_MS)
     return known_from
 
 
 def seed_of(
-    found: OnlineSeries, columns: ReadingColumns, *, at_ms: int, old: SeriesSeed | None
+    found: OnlineSeries, columns: ReadingColumns, *, at_ms: int, back_ms: int, old: SeriesSeed | None
 ) -> SeriesSeed:
-    """What is known of a series just before an instant."""
-    probe = between(columns, from_ms=-FAR_MS, to_ms=at_ms)
+    """What is known of a series just before an instant; flags begin with readings of `back_ms` before it."""
+    probe = between(columns, from_ms=-FAR_MS, to_ms=at_ms - back_ms)
     numbered = np.flatnonzero((probe.status == StatusCode.NORMAL) & ~np.isnan(probe.value))
     before = None if old is None else old.before
     if len(numbered):
         last = int(numbered[-1])
         measured_at_ms, value = int(probe.measured_at_ms[last]), float(probe.value[last])
-        before = Before(measured_at_ms, value, dropout=value == 0.0 and measured_at_ms in found.bad_times)
+        before = Before(measured_at_ms, value, dropout=measured_at_ms in found.dropout_times)
     earlier = int(np.searchsorted(found.good.measured_at_ms, at_ms, side="left"))
     last_good = (
         int(found.good.measured_at_ms[earlier - 1]) if earlier else (old.last_good_ms if old else None)

@@ -8,7 +8,7 @@ import numpy as np
 from analytics.entries import period_at
 from analytics.profile import Limit
 from analytics.publication import aged_facts
-from analytics.quality import Flag
+from analytics.quality import Check
 from analytics.results import PoolCondition, Reason, ReasonCode, ShownValue, ValueState
 from analytics.series import OnlineSeries, SampleSeries
 from analytics.spans import FAR_MS, holds
@@ -120,6 +120,24 @@ def _standings(
     return probes, people
 
 
+#: What is said of a reading that failed several checks: the first of these.
+_DOUBTS = (
+    (Check.ZERO_DROPOUT, ReasonCode.EXACT_ZERO),
+    (Check.GROSS_RANGE, ReasonCode.OUTSIDE_PLAUSIBLE_RANGE),
+    (Check.FLAT_LINE, ReasonCode.FLAT_LINE),
+    (Check.NEIGHBOUR, ReasonCode.SENSORS_DISAGREE),
+    (Check.ORP_CHLORINE, ReasonCode.SENSORS_DISAGREE),
+    (Check.SPIKE, ReasonCode.SUDDEN_CHANGE),
+    (Check.RATE_OF_CHANGE, ReasonCode.SUDDEN_CHANGE),
+    (Check.RECONNECT, ReasonCode.FIRST_AFTER_SILENCE),
+    (Check.CALIBRATION, ReasonCode.CALIBRATION_OVERDUE),
+)
+
+
+def _doubt(reason: int) -> ReasonCode:
+    return next((code for check, code in _DOUBTS if reason & check), ReasonCode.NOT_BELIEVED)
+
+
 def _probe(
     window: Window, sensor: Sensor, order: int, series: OnlineSeries | None, limit: Limit, *, now_ms: int
 ) -> _Standing:
@@ -159,11 +177,7 @@ def _probe(
         )
 
     if series is not None and suspect_since_ms is not None and series.newest is not None:
-        code = (
-            ReasonCode.EXACT_ZERO
-            if series.newest.flag == Flag.SUSPECT
-            else ReasonCode.OUTSIDE_PLAUSIBLE_RANGE
-        )
+        code = _doubt(series.newest.reason)
         # An exceedance that is not ended stays one; the number that is not to be believed is withheld either way.
         state = ValueState.UNVERIFIED if active else ValueState.SUSPECT
         return standing(state, code, since_ms=suspect_since_ms)

@@ -22,7 +22,10 @@ _GAP_INTERVALS = 3
 
 @dataclass(frozen=True, slots=True)
 class SeriesSeed:
-    """What is known of one probe's series before a window: for the exact zero, and for each limit's machine."""
+    """What is known of one probe's series before a window.
+
+    `before` is the last reading of before those read for flags; the rest is of the instant from which on machines run.
+    """
 
     before: Before | None
     last_good_ms: int | None
@@ -47,8 +50,8 @@ class Window:
     opening : Spans
         Opening hours as registered, merged, from at least two days before `look_from_ms` to some days ahead.
     online, samples : mapping
-        Readings of probes since `known_from_ms`, and those taken by people (manual, laboratory) since one longest
-        allowed age before `look_from_ms`; `split_samples` makes both.
+        Readings of probes since `quality_back_ms` before `known_from_ms`, and those taken by people (manual,
+        laboratory) since one longest allowed age before `look_from_ms`; `split_samples` makes both.
     publications : mapping
         Published values since one online age before `look_from_ms`.
     opening_to_ms : int
@@ -67,6 +70,8 @@ class Window:
         Quantities that ever had a result.
     seed_at_ms : int or None
         An instant for which new seeds are wanted.
+    quality_back_ms : int
+        How far before a reading lie others on which its flag depends.
     """
 
     pool: Pool
@@ -86,6 +91,7 @@ class Window:
     resulting: frozenset[str] = frozenset()
     seeds: Seeds | None = None
     seed_at_ms: int | None = None
+    quality_back_ms: int = 0
     rules: KindRules = field(init=False)
     open_time: Spans = field(init=False)
 
@@ -114,6 +120,13 @@ def context_ms(pool: Pool, profile: Profile) -> int:
     rules = rules_for(profile, pool.kind)
     gaps = [gap_ms(rules, quantity=s.quantity, interval_s=s.interval_s) for s in pool.sensors]
     gaps.append(max((rules.online_age_ms(limit.quantity) for limit in rules.limits), default=0))
+    # Whether a reading is a spike shows with the next one.
+    spiky = [
+        found
+        for found in profile.quality.values()
+        if found.spike_suspect is not None or found.spike_fail is not None
+    ]
+    gaps += [round(found.reach_s * 1000) for found in spiky]
     return round(max(profile.confirm_s, profile.clear_s) * 1000) + max(gaps) + _MARGIN_MS
 
 

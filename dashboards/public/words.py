@@ -134,6 +134,20 @@ _REASONS: dict[str, Words] = {
     ReasonCode.UNVERIFIED_SINCE: Words(
         "{quantity}超标后无数据", "{quantity}: no reading since it was outside its limit"
     ),
+    ReasonCode.FLAT_LINE: Words(
+        "{quantity}仪表读数长时间不变", "Probe of {quantity} has not moved for hours"
+    ),
+    ReasonCode.SUDDEN_CHANGE: Words("{quantity}读数突变", "Reading of {quantity} jumped"),
+    ReasonCode.FIRST_AFTER_SILENCE: Words(
+        "{quantity}中断后的首个读数", "First reading of {quantity} after a silence"
+    ),
+    ReasonCode.SENSORS_DISAGREE: Words(
+        "{quantity}与其他仪表不一致", "Probe of {quantity} disagrees with another"
+    ),
+    ReasonCode.CALIBRATION_OVERDUE: Words(
+        "{quantity}仪表校准已过期", "Calibration of the probe of {quantity} is overdue"
+    ),
+    ReasonCode.NOT_BELIEVED: Words("{quantity}读数存疑", "Reading of {quantity} is in doubt"),
 }
 
 
