@@ -9,7 +9,7 @@ from analytics.entries import Entries, read_entries
 from analytics.hot import HOUR_MS, HotFacts, hour_of
 from analytics.judge import Judgement, judge
 from analytics.probe_quality import quality_back_ms
-from analytics.profile import Profile, rules_for
+from analytics.profile import DutyKind, Profile, rules_for
 from analytics.results import DutyState, PoolState, Verdict, VerdictKind, VerdictState, decode_verdict
 from analytics.spans import FAR_MS, Spans, merged
 from analytics.verdicts import reconcile
@@ -67,6 +67,9 @@ class PoolBench:
         self._results = results
         self._new_id = new_id
         self._context_ms = context_ms(pool, profile)
+        self._posting_age_ms = max(
+            (duty.age_ms for duty in self._rules.duties if duty.duty is DutyKind.POSTING), default=0
+        )
         self._quality_back_ms = quality_back_ms(pool, profile)
         self._hot = HotFacts(facts, pool.pool_id)
         self._entries: Entries = read_entries(facts.logbook(pool.pool_id, from_ms=0, to_ms=FAR_MS))
@@ -126,7 +129,7 @@ class PoolBench:
         back_ms = _FIRST_LOOK_BACK_MS
         while True:
             current = self._current(judged_from_ms)
-            look_from_ms = min([look_from_ms, *(verdict.start_ms for verdict in current)])
+            look_from_ms = min([look_from_ms, *(self._facts_from_ms(verdict) for verdict in current)])
             window = self._window(
                 now_ms, judged_from_ms=judged_from_ms, look_from_ms=look_from_ms, back_ms=back_ms
             )
@@ -134,7 +137,7 @@ class PoolBench:
             if not window.complete and judgement.known_from_ms > min(judged_from_ms, look_from_ms):
                 back_ms *= _LOOK_BACK_FACTOR
                 continue
-            starts = min((finding.start_ms for finding in judgement.findings), default=now_ms)
+            starts = min((self._facts_from_ms(finding) for finding in judgement.findings), default=now_ms)
             # One that begins at the edge may have begun before it.
             if starts <= look_from_ms - _LAPSE_MARGIN_MS and not self._begins_after(look_from_ms):
                 look_from_ms = starts - back_ms
@@ -146,6 +149,16 @@ class PoolBench:
             for at_ms in sorted(self._seeds)[:-_MOST_SEEDS]:
                 del self._seeds[at_ms]
         return self._outcome(judgement, current, now_ms)
+
+    def _facts_from_ms(self, verdict: Verdict) -> int:
+        """From when on readings and publications are needed to judge a verdict.
+
+        A full test's lapse, which may last years, needs none. Why a result was not posted shows in what was measured and
+        published as far back as it would have served.
+        """
+        if verdict.rule == DutyKind.FULL_TEST:
+            return FAR_MS
+        return verdict.start_ms - (self._posting_age_ms if verdict.rule == DutyKind.POSTING else 0)
 
     def _begins_after(self, at_ms: int) -> bool:
         begin_ms = self.pool.from_ms if self.pool.from_ms is not None else self._first_reading_ms
@@ -249,7 +262,8 @@ class PoolBench:
         self._changed_from_ms = FAR_MS
         self._last_judged_ms = now_ms
         oldest_open_ms = min(
-            (v.start_ms for v in self._verdicts.values() if v.end_ms is None), default=now_ms
+            (self._facts_from_ms(v) for v in self._verdicts.values() if v.end_ms is None),
+            default=now_ms,
         )
         self._hot.put_away(
             before_ms=min(now_ms - _KEPT_HOT_MS, oldest_open_ms)

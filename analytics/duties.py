@@ -1,323 +1,234 @@
 """How the duties of a pool stand, and the lapses in which they were not kept (DESIGN 12.4, 12.6, 12.7). Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from analytics.daily_test import sessions
+from analytics.duty_bound import DutyBound, duty_bound, in_force_of
+from analytics.duty_facts import BEGIN, NO_INSTANTS, FactPart, ServingFacts, serving_facts
+from analytics.duty_sources import posted_parts, published_parts, tested_parts
+from analytics.full_test import SEASON_GAP_MS, bound_seasons, report_parts, season_end_ms, seasons_of
+from analytics.lapses import NOT_MEASURED, cause_covers, lapse_findings
+from analytics.posting import NO_DISPLAYS, Displays, evidenced, posting_days
 from analytics.profile import Duty, DutyKind, ServedBy
-from analytics.publication import aged_facts, largest_cause, overdue_pieces, seconds_by_cause
-from analytics.results import DutyStanding, DutyState, VerdictKind, VerdictState
+from analytics.publication import overdue_pieces
+from analytics.results import DutyStanding, DutyState
 from analytics.series import OnlineSeries, SampleSeries
-from analytics.spans import EMPTY, FAR_MS, Instants, Spans, cut, holds, merged, next_edge
+from analytics.spans import (
+    EMPTY,
+    FAR_MS,
+    Instants,
+    Spans,
+    cut,
+    holds,
+    merged,
+    next_edge,
+    without,
+)
 from analytics.verdicts import Finding
 from analytics.window import Window
-from ingest.store.records import ReadingColumns, StatusCode
-
-_ONLINE_DUTIES = (DutyKind.ONLINE_MONITORING, DutyKind.ONLINE_PUBLICATION)
-_NO_INSTANTS: Instants = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class DutyOutcome:
-    """Lapses and standing of one duty of one quantity, and the instants after now at which it changes by itself."""
+    """Lapses and standing of one duty of one quantity, and the instants after now at which it changes by itself.
+
+    `bound`: when the duty binds the pool, whether open or not. `overdue` and `unverified`: of that time, as far as
+    the window looks back, when it was not kept, and when nobody can tell; both may reach beyond now.
+    """
 
     findings: list[Finding]
     standing: DutyState
     edges_ms: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """Times of good readings of one quantity."""
-
-    measured_at_ms: Instants
-    stored_at_ms: Instants
-
-    def facts(self, age_ms: int) -> tuple[Spans, Spans]:
-        """What is covered by readings in the store, and what by readings that exist."""
-        young = np.minimum(self.measured_at_ms, self.stored_at_ms) + age_ms
-        stored = merged(np.column_stack((self.stored_at_ms, young)))
-        return stored, merged(np.column_stack((self.measured_at_ms, self.measured_at_ms + age_ms)))
-
-
-def _known(columns: Iterable[ReadingColumns]) -> _Known:
-    parts = list(columns)
-    if not parts:
-        return _Known(_NO_INSTANTS, _NO_INSTANTS)
-    if len(parts) == 1:
-        return _Known(parts[0].measured_at_ms, parts[0].stored_at_ms)
-    return _Known(
-        np.concatenate([part.measured_at_ms for part in parts]),
-        np.concatenate([part.stored_at_ms for part in parts]),
-    )
+    bound: Spans
+    overdue: Spans
+    unverified: Spans
 
 
 def judge_duties(
-    window: Window, online: Sequence[OnlineSeries], samples: Sequence[SampleSeries], *, now_ms: int
-) -> list[DutyOutcome]:
-    """Every duty of the pool's profile for every quantity that it has it for."""
-    outcomes = []
-    for duty in window.rules.duties:
-        if duty.duty is DutyKind.FULL_TEST:
-            outcomes.append(_full_test(window, duty, now_ms=now_ms))
-            continue
-        for quantity in duty.quantities:
-            bound = _bound_time(window, duty, quantity)
-            if bound is not None:
-                outcomes.append(_judge_duty(window, duty, quantity, bound, online, samples, now_ms=now_ms))
-    return outcomes
-
-
-def _bound_time(window: Window, duty: Duty, quantity: str) -> Spans | None:
-    """When the duty binds: since the pool's begin; online ones while a sensor is registered. None: never."""
-    begin_ms = FAR_MS if window.begin_ms is None else window.begin_ms
-    if duty.duty not in _ONLINE_DUTIES:
-        return merged([(begin_ms, FAR_MS)])
-    sensors = [sensor for sensor in window.pool.sensors if sensor.quantity == quantity]
-    if not sensors:
-        return None
-    return merged(
-        [
-            (
-                max(begin_ms, begin_ms if sensor.from_ms is None else sensor.from_ms),
-                FAR_MS if sensor.until_ms is None else sensor.until_ms,
-            )
-            for sensor in sensors
-        ]
-    )
-
-
-def _serving(
     window: Window,
-    duty: Duty,
-    quantity: str,
     online: Sequence[OnlineSeries],
     samples: Sequence[SampleSeries],
-) -> tuple[Instants, Instants]:
-    """From when each serving fact counts, and when it was measured."""
-    parts: list[tuple[Instants, Instants]] = []
-    if ServedBy.PUBLICATION in duty.served_by:
-        parts += _published(window, quantity, online)
-    if ServedBy.NOTICE_BOARD in duty.served_by:
-        posted = [posting for posting in window.entries.postings if quantity in posting.quantities]
-        at_ms = np.array([posting.at_ms for posting in posted], dtype=np.int64)
-        parts.append((at_ms, np.array([posting.measured_at_ms for posting in posted], dtype=np.int64)))
-    by_people = {ServedBy.MANUAL, ServedBy.LABORATORY} & duty.served_by
-    # Testing is done when it is done, however late the message: nobody is blamed for the network.
-    tested = [
-        found.good.measured_at_ms
-        for found in samples
-        if found.key.quantity == quantity and found.kind in by_people
-    ]
-    parts += [(at_ms, at_ms) for at_ms in tested]
-    if ServedBy.ONLINE in duty.served_by:
-        good = [series.good for series in online if series.key.quantity == quantity]
-        # Online monitoring means that the values arrive; a sensor that may serve tests only has to measure.
-        arrives = duty.duty is DutyKind.ONLINE_MONITORING
-        parts += [
-            (part.stored_at_ms if arrives else part.measured_at_ms, part.measured_at_ms) for part in good
-        ]
-    if not parts:
-        return _NO_INSTANTS, _NO_INSTANTS
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-
-def _published(
-    window: Window, quantity: str, online: Sequence[OnlineSeries]
-) -> list[tuple[Instants, Instants]]:
-    """Publications of a result; publishing no value, or one that is not good, is not publishing a result."""
-    bad = {series.key: series.bad_times for series in online if series.bad_times}
-    parts = []
-    for key, columns in window.publications.items():
-        if key.quantity != quantity:
+    *,
+    now_ms: int,
+    displays: Displays = NO_DISPLAYS,
+) -> list[DutyOutcome]:
+    """Every duty of the pool's profile for every quantity that it has it for; `displays`: what screens showed."""
+    outcomes: dict[tuple[DutyKind, str], list[tuple[Duty, DutyOutcome]]] = {}
+    for duty in window.rules.duties:
+        if (duty.from_ms or -FAR_MS) > now_ms or (duty.to_ms or FAR_MS) < window.look_from_ms:
             continue
-        counts = (columns.status <= StatusCode.LABORATORY) & ~np.isnan(columns.value)
-        if key in bad:
-            counts &= ~np.isin(columns.measured_at_ms, list(bad[key]))
-        parts.append((columns.published_at_ms[counts], columns.measured_at_ms[counts]))
-    return parts
+        if duty.duty is DutyKind.FULL_TEST:
+            outcome = _full_test(window, duty, now_ms=now_ms)
+            outcomes.setdefault((duty.duty, ""), []).append((duty, outcome))
+            continue
+        for quantity in duty.quantities:
+            bound = duty_bound(window, duty, quantity)
+            if bound is not None:
+                outcome = _judge_duty(window, duty, quantity, bound, online, samples, displays, now_ms=now_ms)
+                outcomes.setdefault((duty.duty, quantity), []).append((duty, outcome))
+    return [_united(editions, now_ms=now_ms) for editions in outcomes.values()]
+
+
+def _united(editions: Sequence[tuple[Duty, DutyOutcome]], *, now_ms: int) -> DutyOutcome:
+    """One outcome of a duty's successive editions, with the standing by the one in force now, else by the last."""
+    if len(editions) == 1:
+        return editions[0][1]
+    found = [outcome for _, outcome in editions]
+    in_force = [outcome for duty, outcome in editions if duty.in_force(now_ms)]
+    return DutyOutcome(
+        findings=[finding for outcome in found for finding in outcome.findings],
+        standing=(in_force or found)[-1].standing,
+        edges_ms=[edge for outcome in found for edge in outcome.edges_ms],
+        bound=merged(np.concatenate([outcome.bound for outcome in found])),
+        overdue=merged(np.concatenate([outcome.overdue for outcome in found])),
+        unverified=merged(np.concatenate([outcome.unverified for outcome in found])),
+    )
 
 
 def _judge_duty(
     window: Window,
     duty: Duty,
     quantity: str,
-    bound: Spans,
+    bound: DutyBound,
     online: Sequence[OnlineSeries],
     samples: Sequence[SampleSeries],
+    displays: Displays,
     *,
     now_ms: int,
 ) -> DutyOutcome:
-    served_from, measured = _serving(window, duty, quantity, online, samples)
-    before_session_ms = None if duty.before_session_s is None else round(duty.before_session_s * 1000)
-    # A duty cannot be overdue in the instant in which it begins: its beginning counts as a fact of that time.
-    begins = bound[:, 0]
-    facts = aged_facts(
-        from_ms=np.concatenate((served_from, begins)),
-        measured_at_ms=np.concatenate((measured, begins)),
+    parts = tested_parts(window, duty, quantity, online, samples)
+    if ServedBy.PUBLICATION in duty.served_by:
+        parts += published_parts(window, quantity, online, displays)
+    seen = NO_INSTANTS
+    if duty.duty is DutyKind.POSTING:
+        posted, seen = posted_parts(window, duty, quantity, online, displays)
+        parts += posted
+    before_ms = None if duty.before_session_s is None else round(duty.before_session_s * 1000)
+    facts = serving_facts(
+        [*parts, FactPart(BEGIN, "", bound.begins_ms, bound.begins_ms, duty.age_ms)],
         age_ms=duty.age_ms,
-        sessions=window.opening,
-        before_session_ms=before_session_ms,
+        sessions=EMPTY
+        if before_ms is None
+        else sessions(window.opening, window.entries.closed, before_session_ms=before_ms),
+        before_session_ms=before_ms,
     )
-    binds_now = holds(window.open_time, now_ms) and holds(bound, now_ms)
-    pieces = _within(window, overdue_pieces(facts, from_ms=window.look_from_ms, to_ms=FAR_MS), now_ms=now_ms)
-    unverified = False
-    if len(pieces):
-        due = cut(window.open_time, bound)
-        if duty.duty is DutyKind.POSTING:
-            due = _evidenced(
-                due, merged(np.column_stack((facts.from_ms, facts.until_ms))[: len(served_from)])
-            )
-            unverified = not holds(due, now_ms)
-        pieces = _within(window, cut(pieces, due), now_ms=now_ms)
+    pieces = overdue_pieces(facts.facts, from_ms=window.look_from_ms, to_ms=FAR_MS)
+    pieces = pieces[pieces[:, 0] <= now_ms]
+    unverified = EMPTY
+    edges: list[int] = []
+    if duty.duty is DutyKind.POSTING:
+        days = posting_days(window.opening, zone_name=window.pool.time_zone, to_ms=now_ms)
+        pieces, unverified = _told_apart(window, pieces, facts.serving.cover, bound.spans, days, seen)
+        edges += [edge for edge in days.ravel().tolist() if edge > now_ms][:1]
+    elif len(pieces):
+        pieces = cut(pieces, cut(window.open_time, bound.spans))
+    pieces = pieces[pieces[:, 0] <= now_ms]
     findings: list[Finding] = []
-    edges = [int(later) for later in facts.from_ms[facts.from_ms > now_ms][:1]]
-    if len(pieces):
-        findings, cause_edges = _lapses(window, duty, quantity, pieces, online, samples, now_ms=now_ms)
+    judged = pieces[pieces[:, 1] >= window.judged_from_ms]
+    if len(judged):
+        findings, cause_edges = lapse_findings(
+            window,
+            duty,
+            quantity,
+            judged,
+            facts=facts,
+            covers=cause_covers(window, duty, quantity, online, samples, displays),
+            bound=bound.spans,
+            now_ms=now_ms,
+        )
         edges += cause_edges
-    standing = DutyStanding.KEPT
-    if not binds_now:
-        standing = DutyStanding.NOT_DUE
-    elif len(pieces) and pieces[-1, 1] > now_ms:
-        standing = DutyStanding.OVERDUE
-    elif unverified or (duty.duty is DutyKind.POSTING and not len(served_from)):
-        standing = DutyStanding.UNVERIFIED
-    counts_now = facts.from_ms <= now_ms
-    covered_until_ms = int(facts.until_ms[counts_now].max()) if counts_now.any() else now_ms
-    counting = served_from <= now_ms
-    age_s = lag_s = None
-    if counting.any():
-        newest = int(np.argmax(np.where(counting, measured, -FAR_MS)))
-        age_s = (now_ms - int(measured[newest])) / 1000
-        lag_s = (int(served_from[newest]) - int(measured[newest])) / 1000
-    edges.append(covered_until_ms)
-    return DutyOutcome(
-        findings=findings,
-        standing=DutyState(
-            duty=duty.duty,
-            quantity=quantity,
-            standing=standing,
-            clause=duty.clause,
-            age_s=age_s,
-            lag_s=lag_s,
-            deadline_ms=covered_until_ms if standing is DutyStanding.KEPT else None,
-        ),
-        edges_ms=edges,
+    binds_now = holds(window.open_time, now_ms) and holds(bound.spans, now_ms)
+    standing, standing_edges = _standing(
+        duty, quantity, facts, pieces, unverified, binds_now=binds_now, now_ms=now_ms
     )
+    return DutyOutcome(findings, standing, edges + standing_edges, bound.spans, pieces, unverified)
 
 
-def _within(window: Window, pieces: Spans, *, now_ms: int) -> Spans:
-    """The pieces that have begun and reach the judged span."""
-    return pieces[(pieces[:, 0] <= now_ms) & (pieces[:, 1] >= window.judged_from_ms)]
+def _told_apart(
+    window: Window, pieces: Spans, cover: Spans, bound: Spans, days: Spans, seen: Instants
+) -> tuple[Spans, Spans]:
+    """Of the time in which posting was due and nothing covered it: what is a lapse, and what nobody can tell."""
+    due = cut(window.open_time, bound)
+    looked_at = cut(due, np.array([(window.look_from_ms, FAR_MS)], dtype=np.int64))
+    if not len(cover) and not len(seen):
+        return EMPTY, looked_at
+    overdue = cut(pieces, cut(due, evidenced(days, cover, seen)))
+    return overdue, without(without(looked_at, cover), merged(overdue))
 
 
-def _evidenced(due: Spans, cover: Spans) -> Spans:
-    """The part of each session after its first evidence: before it, or without any, posting is unverified, no lapse."""
-    parts = []
-    for session in due:
-        within = cut(cover, session.reshape(1, 2))
-        if len(within):
-            parts.append((int(within[0, 0]), int(session[1])))
-    return np.array(parts, dtype=np.int64).reshape(-1, 2) if parts else EMPTY
-
-
-def _lapses(
-    window: Window,
+def _standing(
     duty: Duty,
     quantity: str,
-    pieces: Spans,
-    online: Sequence[OnlineSeries],
-    samples: Sequence[SampleSeries],
+    facts: ServingFacts,
+    overdue: Spans,
+    unverified: Spans,
     *,
+    binds_now: bool,
     now_ms: int,
-) -> tuple[list[Finding], list[int]]:
-    """Verdicts of overdue pieces, and the instants at which an open one's largest cause may become another."""
-    probes = [series.good for series in online if series.key.quantity == quantity]
-    people = [found.good for found in samples if found.key.quantity == quantity]
-    if duty.duty is DutyKind.ONLINE_MONITORING:
-        people = []
-    elif duty.duty is DutyKind.DAILY_TEST and ServedBy.ONLINE not in duty.served_by:
-        probes = []
-    stored, measured = _known([*probes, *people]).facts(duty.age_ms)
-    published = None
-    if duty.duty is DutyKind.POSTING:
-        shown = [columns for key, columns in window.publications.items() if key.quantity == quantity]
-        published = merged(
-            np.concatenate(
-                [
-                    np.column_stack(
-                        (
-                            part.published_at_ms,
-                            np.minimum(part.measured_at_ms, part.published_at_ms) + duty.age_ms,
-                        )
-                    )
-                    for part in shown
-                ]
-                or [EMPTY]
-            )
-        )
-    until_now = np.column_stack((pieces[:, 0], np.minimum(pieces[:, 1], max(now_ms, int(pieces[-1, 0])))))
-    causes = seconds_by_cause(until_now, published=published, stored=stored, measured=measured)
-    findings = []
-    for (start_ms, end_ms), seconds in zip(pieces.tolist(), causes, strict=True):
-        is_open = end_ms > now_ms
-        findings.append(
-            Finding(
-                verdict_id="",
-                revision=0,
-                kind=VerdictKind.LAPSE,
-                pool_id=window.pool.pool_id,
-                quantity=quantity,
-                rule=duty.duty,
-                profile=window.profile.name,
-                standard=duty.standard,
-                edition=duty.edition,
-                clause=duty.clause,
-                clause_status=duty.clause_status,
-                consequence=duty.consequence,
-                state=VerdictState.OPEN if is_open else VerdictState.CLOSED,
-                start_ms=start_ms,
-                end_ms=None if is_open else end_ms,
-                judged_at_ms=0,
-                # An open lapse's seconds run on by themselves: they are written down when it is closed.
-                seconds_by_cause=None
-                if is_open
-                else {cause.value: length for cause, length in seconds.items()},
-                cause=largest_cause(seconds),
-            )
-        )
-    edges: list[int] = []
-    if pieces[-1, 1] > now_ms:
-        lengths = causes[-1]
-        current = seconds_by_cause(
-            np.array([(now_ms, now_ms + 1)], dtype=np.int64),
-            published=published,
-            stored=stored,
-            measured=measured,
-        )[0]
-        growing = largest_cause(current)
-        lead_s = max(lengths.values(), default=0.0) - lengths.get(growing, 0.0)
-        covers = [stored, measured] if published is None else [stored, measured, published]
-        edges = [edge for cover in covers if (edge := next_edge(cover, now_ms)) is not None]
-        edges += [now_ms + round(lead_s * 1000), now_ms + round(lead_s * 1000) + 1]
-    return findings, edges
+) -> tuple[DutyState, list[int]]:
+    """How a duty stands now, and when it may stand otherwise."""
+    counts_from, until = facts.facts.from_ms, facts.facts.until_ms
+    counts_now = counts_from <= now_ms
+    covered_until_ms = int(until[counts_now].max()) if counts_now.any() else now_ms
+    if not binds_now:
+        standing = DutyStanding.NOT_DUE
+    elif holds(overdue, now_ms):
+        standing = DutyStanding.OVERDUE
+    elif holds(unverified, now_ms):
+        standing = DutyStanding.UNVERIFIED
+    else:
+        standing = DutyStanding.KEPT
+    age_s = lag_s = None
+    served = facts.serving
+    counting = served.from_ms <= now_ms
+    if counting.any():
+        newest = int(np.argmax(np.where(counting, served.measured_at_ms, -FAR_MS)))
+        age_s = (now_ms - int(served.measured_at_ms[newest])) / 1000
+        lag_s = (int(served.from_ms[newest]) - int(served.measured_at_ms[newest])) / 1000
+    state = DutyState(
+        duty=duty.duty,
+        quantity=quantity,
+        standing=standing,
+        clause=duty.clause,
+        age_s=age_s,
+        lag_s=lag_s,
+        deadline_ms=covered_until_ms if standing is DutyStanding.KEPT else None,
+    )
+    later = counts_from[~counts_now]
+    return state, [covered_until_ms, *([int(later.min())] if len(later) else [])]
 
 
 def _full_test(window: Window, duty: Duty, *, now_ms: int) -> DutyOutcome:
-    """Done only by a passing report; whether one exists on paper is not known here, so it is never a lapse."""
-    passed = [at_ms for at_ms in window.entries.passed_reports_ms if at_ms <= now_ms]
-    standing, age_s, deadline_ms = DutyStanding.UNVERIFIED, None, None
-    if window.begin_ms is None or now_ms < window.begin_ms:
-        standing = DutyStanding.NOT_DUE
-    if passed:
-        age_s = (now_ms - passed[-1]) / 1000
-        if now_ms < passed[-1] + duty.age_ms:
-            standing, deadline_ms = DutyStanding.KEPT, passed[-1] + duty.age_ms
-    return DutyOutcome(
-        findings=[],
-        standing=DutyState(duty.duty, "", standing, duty.clause, age_s, None, deadline_ms),
-        edges_ms=[] if deadline_ms is None else [deadline_ms],
+    """Done only by a passing report, of the year and since the last closing of the season before.
+
+    What was tested before the pool came here is not known: until a year after, or the next season, it is unverified.
+    """
+    begin_ms = window.begin_ms
+    if begin_ms is None or begin_ms > now_ms:
+        nothing = DutyState(duty.duty, "", DutyStanding.NOT_DUE, duty.clause)
+        return DutyOutcome([], nothing, [], EMPTY, EMPTY, EMPTY)
+    found = seasons_of(window.pool, from_ms=begin_ms - duty.age_ms, to_ms=now_ms)
+    began = in_force_of(window, duty, "", np.array([(begin_ms, FAR_MS)], dtype=np.int64))
+    bound = cut(bound_seasons(found, window.entries.closed, now_ms=now_ms), began.spans)
+    begins = began.begins_ms
+    reports = report_parts(window.entries.reports, found)
+    begin = FactPart(BEGIN, "", begins, begins, at_most_ms=season_end_ms(begins, found))
+    facts = serving_facts([*reports, begin], age_ms=duty.age_ms, sessions=EMPTY, before_session_ms=None)
+    overdue = cut(overdue_pieces(facts.facts, from_ms=begin_ms, to_ms=FAR_MS), bound)
+    overdue = overdue[overdue[:, 0] <= now_ms]
+    unverified = without(without(bound, facts.serving.cover), merged(overdue))
+    judged = overdue[overdue[:, 1] >= window.judged_from_ms]
+    findings: list[Finding] = []
+    if len(judged):
+        findings, _ = lapse_findings(
+            window, duty, "", judged, facts=facts, covers=NOT_MEASURED, bound=bound, now_ms=now_ms
+        )
+    state, edges = _standing(
+        duty, "", facts, overdue, unverified, binds_now=holds(bound, now_ms), now_ms=now_ms
     )
+    edges += [edge for edge in (next_edge(bound, now_ms),) if edge is not None]
+    edges += [int(start) + SEASON_GAP_MS for start in window.entries.closed[-1:, 0]]
+    return DutyOutcome(findings, state, edges, bound, overdue, unverified)

@@ -1,4 +1,4 @@
-"""What the logbook says about a pool: closed by entry, in maintenance, results posted by hand, laboratory reports. Pure."""
+"""What the logbook says about a pool: closures, maintenance, postings, reports, corrections, acknowledgements. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,11 @@ import msgspec
 import numpy as np
 
 from analytics.spans import EMPTY, FAR_MS, Spans, merged
+from gateway.contract.errors import ContractError
 from gateway.contract.logbook import EntryKind, LogbookEntry
 from gateway.contract.quantities import ORDER_17_QUANTITIES
 from gateway.contract.times import parse_timestamp
-from ingest.store.records import LogbookRow
+from ingest.store.records import LogbookRow, SeriesKey
 
 _ENTRY = msgspec.json.Decoder(LogbookEntry)
 
@@ -32,16 +33,55 @@ class Posting:
     at_ms: int
     measured_at_ms: int
     quantities: frozenset[str]
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A laboratory's report of a full test; only one that passed does the duty."""
+
+    at_ms: int
+    by: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """From `at_ms` on, and never before, what it refers to counts no more.
+
+    A reading is referred to as ``sensor_id/quantity/measured_at`` (the time as on the wire): then `key` and
+    `measured_at_ms` name it. Anything else is the hash of a publication, or the id of a verdict, on which a correction
+    has no effect: verdicts follow from facts alone.
+    """
+
+    at_ms: int
+    by: str
+    text: str
+    refers_to: str
+    key: SeriesKey | None = None
+    measured_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Somebody has seen what it refers to, the id of a verdict. It changes no verdict."""
+
+    at_ms: int
+    by: str
+    text: str
+    refers_to: str
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The logbook of a pool, as far as judging needs it."""
+    """The logbook of a pool, as far as judging needs it; each kind by its time."""
 
     closures: tuple[Period, ...] = ()
     maintenance: tuple[Period, ...] = ()
     postings: tuple[Posting, ...] = ()
-    passed_reports_ms: tuple[int, ...] = ()
+    reports: tuple[Report, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+    acknowledgements: tuple[Acknowledgement, ...] = ()
     closed: Spans = field(default_factory=lambda: EMPTY)
 
 
@@ -57,6 +97,28 @@ def read_entries(rows: Sequence[LogbookRow]) -> Entries:
     A closure lasts until the next reopening; what a body lacks (ingest checked it) counts as not limited.
     """
     entries = sorted((_ENTRY.decode(row.body) for row in rows), key=lambda entry: entry.at_ms)
+    of_kind: dict[EntryKind, list[LogbookEntry]] = {kind: [] for kind in EntryKind}
+    for entry in entries:
+        of_kind[entry.kind].append(entry)
+    closures = _closures(entries)
+    return Entries(
+        closures=closures,
+        maintenance=tuple(_maintenance(entry) for entry in of_kind[EntryKind.MAINTENANCE]),
+        postings=tuple(_posting(entry) for entry in of_kind[EntryKind.NOTICE_BOARD]),
+        reports=tuple(
+            Report(entry.at_ms, entry.by, entry.passed is True)
+            for entry in of_kind[EntryKind.LABORATORY_REPORT]
+        ),
+        corrections=tuple(_correction(entry) for entry in of_kind[EntryKind.CORRECTION]),
+        acknowledgements=tuple(
+            Acknowledgement(entry.at_ms, entry.by, entry.text, entry.refers_to or "")
+            for entry in of_kind[EntryKind.ACKNOWLEDGEMENT]
+        ),
+        closed=merged(np.array([(period.from_ms, period.until_ms) for period in closures], dtype=np.int64)),
+    )
+
+
+def _closures(entries: Sequence[LogbookEntry]) -> tuple[Period, ...]:
     closures: list[Period] = []
     closing: LogbookEntry | None = None
     for entry in entries:
@@ -67,15 +129,7 @@ def read_entries(rows: Sequence[LogbookRow]) -> Entries:
             closing = None
     if closing is not None:
         closures.append(Period(closing.at_ms, FAR_MS, closing.by, closing.text))
-    return Entries(
-        closures=tuple(closures),
-        maintenance=tuple(_maintenance(entry) for entry in entries if entry.kind is EntryKind.MAINTENANCE),
-        postings=tuple(_posting(entry) for entry in entries if entry.kind is EntryKind.NOTICE_BOARD),
-        passed_reports_ms=tuple(
-            entry.at_ms for entry in entries if entry.kind is EntryKind.LABORATORY_REPORT and entry.passed
-        ),
-        closed=merged(np.array([(period.from_ms, period.until_ms) for period in closures], dtype=np.int64)),
-    )
+    return tuple(closures)
 
 
 def _maintenance(entry: LogbookEntry) -> Period:
@@ -90,4 +144,18 @@ def _maintenance(entry: LogbookEntry) -> Period:
 def _posting(entry: LogbookEntry) -> Posting:
     named = ORDER_17_QUANTITIES if entry.quantities is None else entry.quantities
     measured_at_ms = entry.at_ms if entry.measured_at is None else parse_timestamp(entry.measured_at)
-    return Posting(entry.at_ms, measured_at_ms, frozenset(named))
+    return Posting(entry.at_ms, measured_at_ms, frozenset(named), entry.by)
+
+
+def _correction(entry: LogbookEntry) -> Correction:
+    refers_to = entry.refers_to or ""
+    key, measured_at_ms = None, None
+    match refers_to.split("/"):
+        case [sensor_id, quantity, measured_at]:
+            try:
+                measured_at_ms = parse_timestamp(measured_at)
+            except ContractError:
+                pass  # not a reading's name: it stays what somebody wrote
+            else:
+                key = SeriesKey(sensor_id, quantity)
+    return Correction(entry.at_ms, entry.by, entry.text, refers_to, key, measured_at_ms)

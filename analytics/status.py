@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analytics.daily_test import sessions
 from analytics.entries import period_at
 from analytics.profile import Limit
 from analytics.publication import aged_facts
@@ -215,12 +216,15 @@ def test_valid_until_ms(window: Window, *, quantity: str, measured_at_ms: int) -
     if duty is None:
         return measured_at_ms + window.rules.test_age_ms(quantity)
     measured = np.array([measured_at_ms], dtype=np.int64)
+    before_session_ms = None if duty.before_session_s is None else round(duty.before_session_s * 1000)
     facts = aged_facts(
         from_ms=measured,
         measured_at_ms=measured,
         age_ms=duty.age_ms,
-        sessions=window.opening,
-        before_session_ms=None if duty.before_session_s is None else round(duty.before_session_s * 1000),
+        sessions=window.opening
+        if before_session_ms is None
+        else sessions(window.opening, window.entries.closed, before_session_ms=before_session_ms),
+        before_session_ms=before_session_ms,
     )
     return int(facts.until_ms[0])
 

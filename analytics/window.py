@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from analytics.course import Seed
 from analytics.entries import Entries
+from analytics.posting import NO_DISPLAYS, Displays
 from analytics.profile import KindRules, Profile, rules_for
 from analytics.quality import Before, is_sample
 from analytics.spans import Spans, without
@@ -70,6 +71,8 @@ class Window:
         Quantities that ever had a result.
     seed_at_ms : int or None
         An instant for which new seeds are wanted.
+    displays : Displays
+        Receipts of screens since two days before `look_from_ms`, and the publications that they or a correction name.
     quality_back_ms : int
         How far before a reading lie others on which its flag depends.
     """
@@ -91,6 +94,7 @@ class Window:
     resulting: frozenset[str] = frozenset()
     seeds: Seeds | None = None
     seed_at_ms: int | None = None
+    displays: Displays = NO_DISPLAYS
     quality_back_ms: int = 0
     rules: KindRules = field(init=False)
     open_time: Spans = field(init=False)

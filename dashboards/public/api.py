@@ -95,13 +95,24 @@ def verdict_items(
 
 
 def _wire_verdict(body: bytes) -> dict[str, Any]:
-    """A verdict with its instants in their wire form."""
-    return {
-        (name.removesuffix("_ms") if name.endswith("_ms") else name): (
-            format_timestamp(part) if name.endswith("_ms") and part is not None else part
-        )
-        for name, part in msgspec.to_builtins(decode_verdict(body)).items()
-    }
+    """A verdict with its instants in their wire form; who made an entry is not published."""
+    return _wired(msgspec.to_builtins(decode_verdict(body)))
+
+
+#: Of facts from these the source is a device; of all others it may be a person's name.
+_DEVICES = ("online", "publication", "screen")
+
+
+def _wired(parts: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, part in parts.items():
+        if name == "source" and parts.get("served_by") not in _DEVICES:
+            continue
+        if name.endswith("_ms"):
+            found[name.removesuffix("_ms")] = None if part is None else format_timestamp(part)
+        else:
+            found[name] = _wired(part) if isinstance(part, dict) else part
+    return found
 
 
 _Withdrawn = Annotated[bool, Query(description="Also those that late data refuted")]

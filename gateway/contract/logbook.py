@@ -38,8 +38,9 @@ class LogbookEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     """One entry. Which of the optional fields a kind needs is checked by the codec.
 
     `from_` and `until` belong to maintenance, `sensor_id` to calibration, `passed` to a laboratory report,
-    `refers_to` (an id of a verdict, reading or publication) to corrections and acknowledgements, `measured_at` and
-    `quantities` to a notice-board posting: when the posted results were measured.
+    `measured_at` and `quantities` to a notice-board posting: when the posted results were measured. `refers_to` belongs to
+    acknowledgements, which name a verdict by its id, and to corrections, which name a reading as
+    `sensor_id/quantity/measured_at` or a publication by its hash.
     """
 
     kind: EntryKind

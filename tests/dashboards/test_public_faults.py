@@ -233,3 +233,20 @@ def test_a_client_that_left_is_forgotten_and_one_whose_loop_ended_stops_nobody(
             next(answer.iter_lines())
             assert _becomes(lambda: service.board.stream_clients == 1)
         assert _becomes(lambda: service.board.stream_clients == 0)
+
+
+def test_published_verdicts_name_devices_and_no_persons() -> None:
+    fact = {"measured_at_ms": T0, "counted_at_ms": T0}
+    body = {
+        "start_ms": T0,
+        "end_ms": None,
+        "evidence": {
+            "last": {"served_by": "notice_board", "source": "Li", **fact},
+            "ended_by": {"served_by": "online", "source": "fc-1", **fact},
+        },
+    }
+    found = api._wired(body)
+    assert found["end"] is None
+    assert "source" not in found["evidence"]["last"]
+    assert found["evidence"]["ended_by"]["source"] == "fc-1"
+    assert found["evidence"]["last"]["measured_at"] == found["start"]
