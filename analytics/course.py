@@ -14,6 +14,7 @@ from analytics.profile import Confirmation
 from analytics.ragged import RaggedSpans
 from analytics.spans import EMPTY, FAR_MS, Instants, Spans, merged
 
+_FIRST = np.zeros(1, dtype=np.intp)
 _NO_INSTANTS: Instants = np.empty(0, dtype=np.int64)
 
 
@@ -123,10 +124,8 @@ def course(
     at = np.concatenate((np.array(before, dtype=np.int64), at, np.array(after, dtype=np.int64)))
     outside = np.concatenate((neither[0], outside, neither[1])).astype(np.bool_)
     well_inside = np.concatenate((neither[0], well_inside, neither[1])).astype(np.bool_)
-    begins = np.zeros(len(at), dtype=np.bool_)
-    begins[0] = True
     told = decisions(
-        Sequences(at, begins, gap_ms=np.full(len(at), gap_ms), pool=np.zeros(len(at), dtype=np.intp)),
+        Sequences(at, first=_FIRST, gap_ms=np.array([gap_ms]), pool=_FIRST),
         outside=outside,
         well_inside=well_inside,
         confirm_ms=confirmation.confirm_ms,

@@ -250,29 +250,29 @@ class _Zones:
 
 
 def _zones(grid: Grid, unusual: Unusual, *, confirm_ms: int, clear_ms: int) -> _Zones:
-    length = unusual.last - unusual.first + 1
-    may_raise = length * grid.step_ms > confirm_ms
-    if not may_raise.any():
+    long = (unusual.last - unusual.first + 1) * grid.step_ms > confirm_ms
+    block = np.flatnonzero(long)
+    # A long stretch of nothing but gaps raises nothing.
+    gaps = np.searchsorted(unusual.gap, unusual.last[block], side="right") - np.searchsorted(
+        unusual.gap, unusual.first[block], side="left"
+    )
+    block = block[unusual.last[block] - unusual.first[block] + 1 - gaps >= _LEAST_READINGS]
+    if not len(block):
         none = np.empty(0, dtype=np.int64)
         return _Zones(none, none, none)
-    # A long stretch of nothing but gaps raises nothing.
-    may_raise &= np.add.reduceat(~np.isnan(unusual.value), unusual.first, dtype=np.intp) >= _LEAST_READINGS
     # So many usual cells in a row end every exceedance, wherever in their steps the readings lie.
     clearing = max(-(-clear_ms // grid.step_ms) + 2, 2)
     from_cell, last_cell = unusual.cell[unusual.first], unusual.cell[unusual.last]
-    begins = np.ones(len(length), dtype=np.bool_)
-    np.greater(from_cell[1:] - last_cell[:-1], clearing, out=begins[1:])
-    series, step = unusual.place(unusual.first)
-    begins[1:] |= series[1:] != series[:-1]
-    first_of_zone = np.flatnonzero(begins)
-    last_of_zone = np.append(first_of_zone[1:] - 1, len(begins) - 1)
-    block = np.flatnonzero(may_raise)
-    zone = np.searchsorted(first_of_zone, block, side="right") - 1
+    # The last block before each such stretch ends a zone, or the series does.
+    ends = np.flatnonzero(from_cell[1:] - last_cell[:-1] > clearing)
+    zone = np.searchsorted(ends, block, side="left")
+    series, step = unusual.place(unusual.first[block])
     fresh = np.ones(len(zone), dtype=np.bool_)
-    np.not_equal(zone[1:], zone[:-1], out=fresh[1:])
-    block, last_block = block[fresh], last_of_zone[zone[fresh]]
-    to_step = step[last_block] + length[last_block] + clearing
-    return _Zones(series[block], step[block], np.minimum(to_step, grid.n_steps))
+    fresh[1:] = (zone[1:] != zone[:-1]) | (series[1:] != series[:-1])
+    series, step, block, zone = series[fresh], step[fresh], block[fresh], zone[fresh]
+    last_block = np.append(ends, len(from_cell) - 1)[zone]
+    to_step = step + last_cell[last_block] - from_cell[block] + 1 + clearing
+    return _Zones(series, step, np.minimum(to_step, grid.n_steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,15 +336,9 @@ def _one_end(
         in_force = (cells.at_ms >= np.repeat(from_ms, counts)) & (cells.at_ms < np.repeat(to_ms, counts))
         outside &= in_force
         well_inside &= in_force
-    begins = np.zeros(len(outside), dtype=np.bool_)
-    begins[cells.begins] = True
     series = zones.series[zone]
-    pool = rules.pool_of[series]
     sequences = Sequences(
-        at_ms=cells.at_ms,
-        begins=begins,
-        gap_ms=np.repeat(rules.gap_ms[series], counts),
-        pool=np.repeat(pool, counts),
+        at_ms=cells.at_ms, first=cells.begins, gap_ms=rules.gap_ms[series], pool=rules.pool_of[series]
     )
     told = decisions(
         sequences,
@@ -354,11 +348,11 @@ def _one_end(
         clear_ms=rules.clear_ms,
         opening=rules.opening,
     )
-    found = exceeded(sequences, told)
-    if not len(found.raised):
+    found = exceeded(told)
+    if not len(found.sequence):
         return None
     end_ms, unverified_ms = unverified_since(sequences, found, opening=rules.opening, now_ms=now_ms)
-    of_zone = np.searchsorted(cells.begins, found.raised, side="right") - 1
+    of_zone = found.sequence
     return _in_open_time(
         np.column_stack((found.start_ms, end_ms)),
         unverified_ms,

@@ -19,18 +19,28 @@ class Sequences:
     Attributes
     ----------
     at_ms : ndarray of int64, shape (n,)
-    begins : ndarray of bool, shape (n,)
-        True at the first reading of each sequence; ``begins[0]`` is True.
-    gap_ms : ndarray of int64, shape (n,)
-        Longest distance to the reading before that is no gap.
-    pool : ndarray of integer, shape (n,)
+    first : ndarray of intp, shape (sequences,)
+        Position of each sequence's first reading, ascending from 0; none is empty.
+    gap_ms : ndarray of int64, shape (sequences,)
+        Longest distance of two readings that is no gap.
+    pool : ndarray of integer, shape (sequences,)
         Whose opening hours count.
     """
 
     at_ms: Instants
-    begins: Mask
+    first: Positions
     gap_ms: NDArray[np.int64]
     pool: NDArray[np.integer]
+
+    @property
+    def last(self) -> Positions:
+        """Position of each sequence's last reading."""
+        return np.append(self.first[1:] - 1, len(self.at_ms) - 1)
+
+    def of(self, position: Positions) -> Positions:
+        """The sequence of the reading at each position."""
+        sequence: Positions = np.searchsorted(self.first, position, side="right") - 1
+        return sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +96,12 @@ def decisions(
     """
     at = found.at_ms
     n = len(at)
-    gap = np.empty(n + 1, dtype=np.bool_)
-    gap[0] = gap[n] = True
-    np.greater(at[1:] - at[:-1], found.gap_ms[1:], out=gap[1:n])
-    resets = _resets(found, gap[:n], opening)
-    gap[:n] |= found.begins
+    after_gap = _after_gaps(found)
+    resets = _resets(found, after_gap, opening)
+    gap = np.zeros(n + 1, dtype=np.bool_)
+    gap[n] = True
+    gap[after_gap] = True
+    gap[found.first] = True
     raised = _confirmed(outside, gap, at, confirm_ms)
     ended = _confirmed(well_inside, gap, at, clear_ms)
     # Runs of one sequence are disjoint, and a gap lies after the run before it and before the run after it, so the
@@ -102,8 +113,7 @@ def decisions(
     order = np.argsort(order_key, kind="stable")
     order_key, since, raises = order_key[order], since[order], raises[order]
     position = order_key // 2
-    first_of = np.flatnonzero(found.begins)
-    sequence = np.searchsorted(first_of, position, side="right") - 1
+    sequence = found.of(position)
     before = np.empty(len(raises), dtype=np.bool_)
     before[:1] = False
     before[1:] = raises[:-1]
@@ -117,17 +127,15 @@ def decisions(
 class Exceeded:
     """Intervals in which the machine exceeds, by sequence and start; shape (k,) each.
 
-    `raised` is the position of the reading that begins one, so that its sequence is known. An `end_ms` of FAR_MS: not
-    ended by any reading, or gap, of its sequence. `last` is the position of its sequence's last reading.
+    An `end_ms` of FAR_MS: not ended by any reading, or gap, of its sequence.
     """
 
-    raised: Positions
-    last: Positions
+    sequence: Positions
     start_ms: Instants
     end_ms: Instants
 
 
-def exceeded(found: Sequences, told: Decisions) -> Exceeded:
+def exceeded(told: Decisions) -> Exceeded:
     """Intervals between the changes of sequences that begin inside."""
     changes = np.flatnonzero(told.changes)
     raises, sequence = told.raises[changes], told.sequence[changes]
@@ -136,10 +144,8 @@ def exceeded(found: Sequences, told: Decisions) -> Exceeded:
     starts = np.flatnonzero(raises)
     following = np.minimum(starts + 1, max(len(raises) - 1, 0))
     has_end = (starts + 1 < len(raises)) & (sequence[following] == sequence[starts])
-    last_of = np.append(np.flatnonzero(found.begins)[1:] - 1, len(found.at_ms) - 1)
     return Exceeded(
-        raised=told.position[changes[starts]],
-        last=last_of[sequence[starts]],
+        sequence=sequence[starts],
         start_ms=since_ms[starts],
         end_ms=np.where(has_end, since_ms[following], FAR_MS),
     )
@@ -153,9 +159,18 @@ class _Resets:
     at_ms: Instants
 
 
-def _resets(found: Sequences, gap: Mask, opening: RaggedSpans) -> _Resets:
-    after = np.flatnonzero(gap[1:] & ~found.begins[1:]) + 1
-    closed = opening.first_outside(found.pool[after], found.at_ms[after - 1])
+def _after_gaps(found: Sequences) -> Positions:
+    """Readings of a sequence before which there is a gap."""
+    if not len(found.first):
+        return found.first
+    distance = found.at_ms[1:] - found.at_ms[:-1]
+    after = np.flatnonzero(distance > found.gap_ms.min()) + 1
+    sequence = found.of(after)
+    return after[(distance[after - 1] > found.gap_ms[sequence]) & (after != found.first[sequence])]
+
+
+def _resets(found: Sequences, after: Positions, opening: RaggedSpans) -> _Resets:
+    closed = opening.first_outside(found.pool[found.of(after)], found.at_ms[after - 1])
     within = closed < found.at_ms[after]
     return _Resets(after[within], closed[within])
 
@@ -190,9 +205,10 @@ def unverified_since(
     since_ms : ndarray of int64, shape (k,)
         The last reading, for one that stays open through a gap; FAR_MS for others. [ms]
     """
-    last = exceedances.last
-    silent = (exceedances.end_ms == FAR_MS) & (now_ms - found.at_ms[last] > found.gap_ms[last])
-    closed = opening.first_outside(found.pool[last], found.at_ms[last])
+    sequence = exceedances.sequence
+    last = found.last[sequence]
+    silent = (exceedances.end_ms == FAR_MS) & (now_ms - found.at_ms[last] > found.gap_ms[sequence])
+    closed = opening.first_outside(found.pool[sequence], found.at_ms[last])
     resets = silent & (closed < now_ms)
     end_ms = np.where(resets, closed, exceedances.end_ms)
     return end_ms, np.where(silent & ~resets, found.at_ms[last], FAR_MS)

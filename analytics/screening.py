@@ -30,14 +30,17 @@ class Unusual:
         series by more.
     value : ndarray of the grid's dtype, shape (n,)
         NaN for gaps.
+    gap : ndarray of intp, shape (gaps,)
+        Positions of the gaps in the arrays above.
     first, last : ndarray of intp, shape (blocks,)
-        Positions of each block's first and last cell in the arrays above; a block never leaves its series.
+        Positions of each block's first and last cell; a block never leaves its series.
     """
 
     from_series: int
     to_series: int
     cell: Positions
     value: NDArray[np.floating]
+    gap: Positions
     first: Positions
     last: Positions
     n_steps: int
@@ -74,7 +77,7 @@ def screen(
     n_series, n_steps = grid.value.shape
     if not n_steps:
         none = np.empty(0, dtype=np.intp)
-        yield Unusual(0, n_series, none, np.empty(0, dtype=grid.value.dtype), none, none, 0)
+        yield Unusual(0, n_series, none, np.empty(0, dtype=grid.value.dtype), none, none, none, 0)
         return
     rows_of_part = max(cells_at_once // n_steps, 1)
     rows_of_tile = max(_TILE_CELLS // n_steps, 1)
@@ -100,12 +103,14 @@ def screen(
             cell += row * width
             cells.append(cell)
         cell = np.concatenate(cells)
+        found = np.concatenate(values)
         first, last = stretches(cell)
         yield Unusual(
             from_series=part,
             to_series=part_end,
             cell=cell,
-            value=np.concatenate(values),
+            value=found,
+            gap=np.flatnonzero(np.isnan(found)),
             first=first,
             last=last,
             n_steps=n_steps,

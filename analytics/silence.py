@@ -99,7 +99,7 @@ def silent_among(grid: Grid, unusual: Unusual, *, age_ms: NDArray[np.int64]) -> 
     """
     if len(age_ms) and int(age_ms.min()) < 2 * grid.step_ms:
         raise ValueError(f"an allowed age of {int(age_ms.min())} ms needs a grid of half of it or finer")
-    gap = np.flatnonzero(np.isnan(unusual.value))
+    gap = unusual.gap
     first, last = stretches(unusual.cell[gap])
     series, from_step = unusual.place(gap[first])
     to_step = from_step + (last - first)
