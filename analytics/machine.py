@@ -166,7 +166,8 @@ def _after_gaps(found: Sequences) -> Positions:
     distance = found.at_ms[1:] - found.at_ms[:-1]
     after = np.flatnonzero(distance > found.gap_ms.min()) + 1
     sequence = found.of(after)
-    return after[(distance[after - 1] > found.gap_ms[sequence]) & (after != found.first[sequence])]
+    gaps: Positions = after[(distance[after - 1] > found.gap_ms[sequence]) & (after != found.first[sequence])]
+    return gaps
 
 
 def _resets(found: Sequences, after: Positions, opening: RaggedSpans) -> _Resets:
