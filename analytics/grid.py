@@ -108,12 +108,18 @@ _UINT32_END = 2**32
 
 
 def scatter(
-    grid: Grid, *, series: NDArray[np.integer], measured_at_ms: Instants, value: NDArray[np.floating]
+    grid: Grid,
+    *,
+    series: NDArray[np.integer],
+    measured_at_ms: Instants,
+    value: NDArray[np.floating],
+    shared: NDArray[np.bool_] | None = None,
 ) -> Scattered:
     """Put long rows, in any order, into their cells; the newest of a step wins, on a tie the last row given.
 
     Rows that lie near each other, in series or in time, are put into a small tile first, which then goes into the grid
-    in one piece; a tile with fewer readings than rows had two of one cell, and only then are its rows sorted.
+    in one piece. A tile with fewer readings than rows had two of one cell: where the last of them is not the newest too,
+    the rows are sorted.
 
     Parameters
     ----------
@@ -125,6 +131,8 @@ def scatter(
         Milliseconds since the epoch.
     value : ndarray of float, shape (n,)
         In the series' unit; rows with NaN leave their cell as it is and count as replaced.
+    shared : ndarray of bool, shape (series,), optional
+        Set to True for each series of which two readings, of these rows or of before, wanted one cell.
 
     Raises
     ------
@@ -140,7 +148,7 @@ def scatter(
         )
     if n and (int(series.min()) < 0 or int(series.max()) >= grid.n_series):
         raise IndexError(f"series must be within 0 to {grid.n_series - 1}")
-    placing = _Placing(grid)
+    placing = _Placing(grid, shared)
     at_once = min(max(_ROWS_PER_SERIES * grid.n_series, _LEAST_ROWS), _MOST_ROWS)
     for first in range(0, n, at_once):
         rows = slice(first, first + at_once)
@@ -156,8 +164,8 @@ def scatter(
 class _Placing:
     """Counts and buffers of one call."""
 
-    def __init__(self, grid: Grid) -> None:
-        self._grid = grid
+    def __init__(self, grid: Grid, shared: NDArray[np.bool_] | None) -> None:
+        self._grid, self._shared = grid, shared
         self.placed = self.outside = self.displaced = 0
         self._tile_value = np.empty(0, dtype=grid.value.dtype)
         self._tile_offset = np.empty(0, dtype=grid.offset_ms.dtype)
@@ -216,6 +224,10 @@ class _Placing:
             for _, place, offset_ms in self._places(box, series, at_ms):
                 if (tile_offset[place] < offset_ms).any():
                     return False
+            if self._shared is not None:
+                rows_of = np.bincount(series - box.from_series, minlength=box.n_series)
+                filled = np.count_nonzero(~empty.reshape(box.n_series, box.n_steps), axis=1)
+                self._shared[box.from_series : box.to_series] |= rows_of > filled
         shape = (box.n_series, box.n_steps)
         self._merge(box, tile_value.reshape(shape), tile_offset.reshape(shape), ~empty.reshape(shape))
         return True
@@ -254,6 +266,8 @@ class _Placing:
             grid_offset[...] = offset_ms
             return
         taken &= new
+        if self._shared is not None:
+            self._shared[part[0]] |= taken.any(axis=1)
         older = taken & (offset_ms < grid_offset)
         new &= ~older
         self.displaced += int(np.count_nonzero(taken)) - int(np.count_nonzero(older))
@@ -270,9 +284,13 @@ class _Placing:
         order = np.lexsort((offset, cell))
         last = np.append(np.diff(cell[order]) != 0, True)
         chosen = order[last]
+        if self._shared is not None:
+            self._shared[series[order[~last]]] = True
         cell, offset, number = cell[chosen], offset[chosen], value[chosen]
         flat_value, flat_offset = self._grid.value.reshape(-1), self._grid.offset_ms.reshape(-1)
         taken = ~np.isnan(flat_value[cell])
+        if self._shared is not None:
+            self._shared[series[chosen[taken]]] = True
         newer = ~taken | (flat_offset[cell] <= offset)
         self.displaced += int(np.count_nonzero(taken & newer))
         self.placed += int(np.count_nonzero(newer))

@@ -7,6 +7,7 @@ import typer
 from poolwatch import desk, files, services
 from poolwatch.demo_command import demo
 from poolwatch.folder import FolderError
+from poolwatch.judge_command import judge
 from poolwatch.ports import PortTakenError
 from poolwatch.profile_command import profile_app
 
@@ -34,6 +35,7 @@ for command in (desk.close, desk.reopen):
     app.command(rich_help_panel=_POOL)(command)
 app.command(rich_help_panel=_POOL)(files.replay)
 app.command(rich_help_panel=_LOOK)(files.account)
+app.command(rich_help_panel=_LOOK)(judge)
 
 
 def _group(name: str, help_text: str) -> typer.Typer:

@@ -41,7 +41,7 @@ def test_every_command_says_what_it_is_for() -> None:
 
 def test_every_command_that_the_readme_names_exists(readme: str) -> None:
     commands = _commands()
-    named = set(re.findall(r"poolwatch ([a-z]+(?: (?:check|list|verify|write))?)", readme))
+    named = set(re.findall(r"poolwatch ([a-z]+(?: (?:check|list|verify|write|show))?)", readme))
     assert named
     for name in named - {"is", "does"}:
         assert name in commands or name.split()[0] in commands, name
@@ -53,3 +53,14 @@ def test_every_public_address_is_in_the_readme(readme: str) -> None:
             path: str = getattr(route, "path", "")
             short = path.replace("/v1/pools/{pool_id}/", "…/")
             assert path in readme or short in readme, path
+
+
+def test_every_table_of_judging_files_is_described(pytestconfig: pytest.Config) -> None:
+    pytest.importorskip("pyarrow", reason="judging from files needs the extra `offline`")
+    from analytics.offline.tables import SCHEMAS
+
+    text = (Path(pytestconfig.rootpath) / "docs" / "judge.md").read_text(encoding="utf-8")
+    for table, columns in SCHEMAS.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{table}`")]
+        for name, _ in columns:
+            assert f"`{name}`" in row, (table, name)

@@ -57,6 +57,7 @@ def _one_line(text: str) -> str:
     return f"cannot be read from character {column} on: {expected}"
 
 
+@lru_cache(maxsize=4096)
 def check_expression(expression: str) -> None:
     """See that a pool can be judged by an expression.
 

@@ -63,9 +63,18 @@ def assert_as_loop(
         empty_grid(n_series=n_series, start_ms=START_MS, end_ms=end_ms, step_ms=step_ms, dtype=dtype)
         for _ in range(2)
     )
+    readings: set[tuple[int, int]] = set()
+    shared, expected_shared = np.zeros(n_series, dtype=np.bool_), np.zeros(n_series, dtype=np.bool_)
     for rows in batches:
         series, at_ms, value = columns(rows, wide=wide)
-        assert scatter(grid, series=series, measured_at_ms=at_ms, value=value) == plain_loop(expected, rows)
+        found = scatter(grid, series=series, measured_at_ms=at_ms, value=value, shared=shared)
+        assert found == plain_loop(expected, rows)
+        for row, at, number in rows:
+            cell = (row, (at - grid.start_ms) // step_ms)
+            if 0 <= cell[1] < grid.n_steps and not math.isnan(number):
+                expected_shared[row] |= cell in readings
+                readings.add(cell)
+        np.testing.assert_array_equal(shared, expected_shared)
         np.testing.assert_array_equal(grid.value, expected.value)
         np.testing.assert_array_equal(grid.offset_ms, expected.offset_ms)
 
