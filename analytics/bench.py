@@ -9,9 +9,9 @@ from analytics.entries import Entries, read_entries
 from analytics.hot import HOUR_MS, HotFacts, hour_of
 from analytics.judge import Judgement, judge
 from analytics.probe_quality import quality_back_ms
-from analytics.profile import DutyKind, Profile, rules_for
 from analytics.results import DutyState, PoolState, Verdict, VerdictKind, VerdictState, decode_verdict
 from analytics.spans import FAR_MS, Spans, merged
+from analytics.standards.profile import DutyKind, Profile, rules_for
 from analytics.verdicts import reconcile
 from analytics.window import Seeds, Window, context_ms
 from gateway.contract.opening import open_intervals

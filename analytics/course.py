@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.limits import LimitEnd, Side
 from analytics.machine import Mask, Sequences, decisions
-from analytics.profile import Confirmation
 from analytics.ragged import RaggedSpans
 from analytics.spans import EMPTY, FAR_MS, Instants, Spans, merged
+from analytics.standards.limits import LimitEnd, Side
+from analytics.standards.profile import Confirmation
 
 _FIRST = np.zeros(1, dtype=np.intp)
 _NO_INSTANTS: Instants = np.empty(0, dtype=np.int64)

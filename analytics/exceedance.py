@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.grid import Grid
-from analytics.limits import LimitEnd, Side
 from analytics.machine import Mask, Sequences, decisions, exceeded, pieces_of, unverified_since
 from analytics.ragged import RaggedSpans, keys
 from analytics.screening import Unusual, screen
 from analytics.spans import FAR_MS, Instants, Spans
+from analytics.standards.limits import LimitEnd, Side
 
 Positions = NDArray[np.intp]
 _BEFORE_ALL_MS = -FAR_MS

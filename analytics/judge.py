@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from analytics.duties import DutyOutcome, judge_duties
+from analytics.duties.judging import DutyOutcome, judge_duties
 from analytics.results import PoolCondition, PoolState
 from analytics.series import (
     OnlineSeries,

@@ -5,7 +5,6 @@ from datetime import datetime, time
 
 import numpy as np
 
-from analytics.profile import Profile
 from analytics.quality import (
     Check,
     Checked,
@@ -18,6 +17,7 @@ from analytics.quality import (
 )
 from analytics.quality.vocabulary import thresholds
 from analytics.spans import Instants
+from analytics.standards.profile import Profile
 from analytics.window import Window
 from gateway.contract.local_time import first_ms, time_zone
 from gateway.contract.quantities import Quantity

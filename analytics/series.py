@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from analytics.course import Course, course, in_force, outside, sample_spans, well_inside, worst_between
 from analytics.probe_quality import probe_flags
-from analytics.profile import LimitEnd
 from analytics.quality import Before, Check, Flag, Flagged, flags
 from analytics.results import VerdictKind, VerdictState
 from analytics.spans import FAR_MS, Spans, cut
+from analytics.standards.profile import LimitEnd
 from analytics.verdicts import Finding
 from analytics.window import NO_READINGS, SeriesSeed, Window, between, gap_ms, select
 from gateway.contract.quantities import Quantity

@@ -11,9 +11,9 @@ import structlog
 
 from analytics.bench import Outcome, PoolBench
 from analytics.errors import ProfileError
-from analytics.profile import load_profile
 from analytics.results import Verdict, encode
 from analytics.spans import FAR_MS
+from analytics.standards.profile import load_profile
 from gateway.contract.errors import RegistryError
 from gateway.contract.registry import Registry
 from gateway.contract.registry_file import parse_registry

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analytics.daily_test import sessions
+from analytics.duties.daily_test import sessions
 from analytics.entries import period_at
-from analytics.profile import Limit
 from analytics.publication import aged_facts
 from analytics.quality import Check
 from analytics.results import PoolCondition, Reason, ReasonCode, ShownValue, ValueState
 from analytics.series import OnlineSeries, SampleSeries
 from analytics.spans import FAR_MS, holds
+from analytics.standards.profile import Limit
 from analytics.window import Window
 from gateway.contract.quantities import ORDER_17_QUANTITIES, SPECS, Quantity
 from gateway.contract.registry import Sensor

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.course import Seed
+from analytics.duties.posting import NO_DISPLAYS, Displays
 from analytics.entries import Entries
-from analytics.posting import NO_DISPLAYS, Displays
-from analytics.profile import KindRules, Profile, rules_for
 from analytics.quality import Before, is_sample
 from analytics.spans import Spans, without
+from analytics.standards.profile import KindRules, Profile, rules_for
 from gateway.contract.registry import Pool, Sensor, Venue
 from ingest.store.records import PublicationColumns, ReadingColumns, SeriesKey
 

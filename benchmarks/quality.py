@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from analytics.grid import Grid
 from analytics.quality import Check, Checked, Flag, Flagged, checks
 from analytics.quality.on_grid import grid_flags
-from analytics.quality_rules import QualityRules
+from analytics.standards.quality_rules import QualityRules
 from gateway.contract.quantities import SPECS, Quantity
 from ingest.store.records import StatusCode
 

@@ -18,7 +18,7 @@ from analytics.grid import Grid
 from analytics.quality import Check, Checked
 from analytics.quality.intervals import flag_intervals
 from analytics.quality.on_grid import grid_flags
-from analytics.quality_rules import QualityRules
+from analytics.standards.quality_rules import QualityRules
 from gateway.contract.quantities import Quantity
 
 _STEP_MS = 1_200_000

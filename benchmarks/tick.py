@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from analytics.exceedance import LimitTable, Rules
 from analytics.grid import Grid, scatter
 from analytics.grid_judge import GridRules, GridVerdicts, judge_grid
-from analytics.profile import load_profile, rules_for
 from analytics.quality import Checked, Flag
 from analytics.quality.on_grid import grid_flags
 from analytics.ragged import RaggedSpans
 from analytics.spans import FAR_MS
+from analytics.standards.profile import load_profile, rules_for
 from benchmarks.curve import Load
 from benchmarks.history import MINUTE_MS, START_MS, make_history
 from gateway.contract.quantities import Quantity

@@ -19,7 +19,7 @@ from poolwatch.folder import FolderError
 
 if TYPE_CHECKING:
     from analytics.offline.request import Summary
-    from analytics.profile import Profile
+    from analytics.standards.profile import Profile
 
 
 def judge(
@@ -93,7 +93,7 @@ def _read_registry(path: Path) -> Registry:
 
 
 def _profiles(registry: Registry, given: str | None) -> "dict[str, Profile]":
-    from analytics.profile import load_profile
+    from analytics.standards.profile import load_profile
 
     names = {pool.profile for pool in registry.pools.values()}
     return {name: load_profile(name if given is None else given) for name in sorted(names)}

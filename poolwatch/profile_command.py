@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from analytics.errors import ProfileError
-from analytics.limits import Limit, Tier
-from analytics.profile import Duty, Profile, known_profiles, load_profile, read_profile
-from analytics.quality_rules import QualityRules
+from analytics.standards.limits import Limit, Tier
+from analytics.standards.profile import Duty, Profile, known_profiles, load_profile, read_profile
+from analytics.standards.quality_rules import QualityRules
 from gateway.contract.local_time import time_zone, wall_time
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry import PoolKind

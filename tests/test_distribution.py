@@ -21,7 +21,7 @@ for name in sys.argv[2:]:
         if not found.name.endswith(("__main__", "embedded_broker")):
             importlib.import_module(found.name)
             count += 1
-from analytics.profile import known_profiles, load_profile
+from analytics.standards.profile import known_profiles, load_profile
 for profile in known_profiles():
     load_profile(profile)
 from dashboards.public.pages import make_environment

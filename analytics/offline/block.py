@@ -11,13 +11,13 @@ from analytics.exceedance import ExceedanceColumns, LimitTable, exceedances
 from analytics.grid import Grid
 from analytics.offline.plan import Plan
 from analytics.offline.registered import QUANTITIES, RegisteredSeries
-from analytics.profile import LimitEnd
 from analytics.quality import Checked, Flag, Flagged
 from analytics.quality.intervals import FlagIntervals, flag_intervals
 from analytics.quality.on_grid import grid_flags
 from analytics.ragged import RaggedSpans
 from analytics.silence import LapseColumns, grid_lapses
 from analytics.spans import FAR_MS, Spans, complement, merged
+from analytics.standards.profile import LimitEnd
 from gateway.contract.local_time import first_ms, time_zone
 from gateway.contract.registry import Pool
 

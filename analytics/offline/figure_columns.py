@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from analytics.compliance import ComplianceColumns
-from analytics.indicator_items import FORMULA
+from analytics.compliance.account import ComplianceColumns
+from analytics.compliance.punctuality import PunctualityColumns
+from analytics.compliance.rows import table
+from analytics.indicator.items import FORMULA
 from analytics.offline.figures import DUTIES, IndicatorRow
 from analytics.offline.plan import Plan
 from analytics.offline.registered import QUANTITIES
 from analytics.offline.tables import chosen
-from analytics.period_rows import table
-from analytics.punctuality import PunctualityColumns
 
 Columns = dict[str, Any]
 _QUANTITY_NAMES = [quantity.value for quantity in QUANTITIES]

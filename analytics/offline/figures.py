@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.compliance import ComplianceColumns, compliance, occurrences, standard_spans
-from analytics.indicator import Indicator, indicators
-from analytics.indicator_figures import figures_of
-from analytics.indicator_items import ORDER_QUANTITIES, items_of
-from analytics.local_days import Period, Sessions, local_day_of, local_days, sessions
+from analytics.compliance.account import ComplianceColumns, compliance, occurrences, standard_spans
+from analytics.compliance.local_days import Period, Sessions, local_day_of, local_days, sessions
+from analytics.compliance.punctuality import PunctualityColumns, punctuality
+from analytics.compliance.rows import Columns, by_period, chosen_rows
+from analytics.indicator.figures import figures_of
+from analytics.indicator.items import ORDER_QUANTITIES, items_of
+from analytics.indicator.points import Indicator, indicators
 from analytics.offline.block import JudgedBlock
 from analytics.offline.plan import Plan
 from analytics.offline.registered import QUANTITIES
 from analytics.offline.sparse import SparseFindings
-from analytics.period_rows import Columns, by_period, chosen_rows
-from analytics.profile import DutyKind, Tier
-from analytics.punctuality import PunctualityColumns, punctuality
 from analytics.ragged import RaggedSpans
 from analytics.ragged_lengths import REACH_MS, merged_by_owner, without
 from analytics.results import VerdictState
 from analytics.spans import FAR_MS, Spans
+from analytics.standards.profile import DutyKind, Tier
 
 DUTIES = tuple(DutyKind)
 _PERIODS = (Period.DAY, Period.MONTH, Period.SEASON)

@@ -7,9 +7,9 @@ from itertools import groupby
 import numpy as np
 
 from analytics.offline.registered import QUANTITIES, RegisteredSeries, SeriesBook
-from analytics.profile import Duty, DutyKind, KindRules, Profile, rules_for
 from analytics.ragged import RaggedSpans
 from analytics.spans import Spans, merged
+from analytics.standards.profile import Duty, DutyKind, KindRules, Profile, rules_for
 from analytics.window import gap_ms
 from gateway.contract.opening import open_intervals
 from gateway.contract.registry import Pool

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from analytics.profile import DutyKind, Profile
+from analytics.standards.profile import DutyKind, Profile
 from gateway.contract.registry import Registry
 
 #: What grids may need together, so that the whole command stays below two gigabytes.

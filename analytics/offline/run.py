@@ -41,10 +41,10 @@ from analytics.offline.verdict_columns import (
     quality_columns,
     untested_columns,
 )
-from analytics.profile import DutyKind
 from analytics.quality import Flag
 from analytics.ragged import RaggedSpans
 from analytics.spans import FAR_MS
+from analytics.standards.profile import DutyKind
 from analytics.verdicts import Finding
 from gateway.contract.local_time import first_ms, time_zone, wall_time
 from ingest.store.records import PublicationColumns, ReadingColumns, SeriesKey

@@ -6,14 +6,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from analytics.duties import DutyOutcome, judge_duties
+from analytics.duties.judging import DutyOutcome, judge_duties
 from analytics.entries import Entries
 from analytics.grid import Grid
 from analytics.offline.intake import Sample
 from analytics.offline.registered import QUANTITIES, RegisteredSeries
-from analytics.profile import Duty, DutyKind, Profile, ServedBy, rules_for
 from analytics.series import OnlineSeries, SampleSeries, sample_findings, sample_series
 from analytics.spans import FAR_MS, Spans
+from analytics.standards.profile import Duty, DutyKind, Profile, ServedBy, rules_for
 from analytics.verdicts import Finding
 from analytics.window import Window
 from gateway.contract.registry import Pool, PoolKind, Venue

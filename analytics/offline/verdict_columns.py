@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.limits import LimitEnd
 from analytics.offline.block import JudgedBlock
 from analytics.offline.plan import Plan
 from analytics.offline.registered import QUANTITIES
 from analytics.offline.tables import chosen
-from analytics.profile import Duty
 from analytics.quality import Check, Flag
 from analytics.results import Cause, VerdictState
 from analytics.spans import FAR_MS, Spans
+from analytics.standards.limits import LimitEnd
+from analytics.standards.profile import Duty
 from analytics.verdicts import Finding
 from gateway.contract.quantities import SPECS
 

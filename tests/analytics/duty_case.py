@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
-from analytics.duties import DutyOutcome, judge_duties
+from analytics.duties.judging import DutyOutcome, judge_duties
+from analytics.duties.posting import Displays, ReceiptColumns
 from analytics.entries import read_entries
-from analytics.posting import Displays, ReceiptColumns
-from analytics.profile import Duty, Profile, load_profile, rules_for
 from analytics.results import DutyStanding, Verdict
 from analytics.series import all_online_series, sample_series
 from analytics.spans import FAR_MS, Spans, merged
+from analytics.standards.profile import Duty, Profile, load_profile, rules_for
 from analytics.window import Window, between, split_samples
 from gateway.contract.opening import open_intervals
 from gateway.contract.quantities import Quantity

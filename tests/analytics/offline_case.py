@@ -13,7 +13,7 @@ pytest.importorskip("pyarrow", reason="judging from files needs the extra `offli
 from analytics.offline.arrow import parquet
 from analytics.offline.request import Request, Summary
 from analytics.offline.run import judge_files
-from analytics.profile import Profile, load_profile
+from analytics.standards.profile import Profile, load_profile
 from gateway.contract.registry_file import parse_registry
 from gateway.contract.times import format_timestamp
 

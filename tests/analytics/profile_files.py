@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analytics.errors import ProfileError
-from analytics.profile import read_profile
+from analytics.standards.profile import read_profile
 
 HEAD = """
 schema = 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.compliance import (
+from analytics.compliance.account import (
     ComplianceColumns,
     StandardSpans,
     compliance,
@@ -16,8 +16,8 @@ from analytics.compliance import (
     occurrences,
     standard_spans,
 )
-from analytics.local_days import LocalDays, Period, Sessions, local_days, sessions
-from analytics.period_rows import WHOLE_POOL, by_period, table
+from analytics.compliance.local_days import LocalDays, Period, Sessions, local_days, sessions
+from analytics.compliance.rows import WHOLE_POOL, by_period, table
 from analytics.ragged import RaggedSpans
 from analytics.ragged_lengths import merged_by_owner
 from analytics.spans import FAR_MS, Spans, merged

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.course import Course, Seed, course, outside, sample_spans, well_inside
-from analytics.profile import Confirmation, LimitEnd, Side, load_profile, rules_for
 from analytics.spans import EMPTY, FAR_MS, Spans, merged
+from analytics.standards.profile import Confirmation, LimitEnd, Side, load_profile, rules_for
 from gateway.contract.registry import PoolKind
 
 CONFIRMATION = Confirmation(confirm_ms=10, clear_ms=6, hysteresis=0.02)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.duties import DutyOutcome
-from analytics.duty_time import duty_seconds
-from analytics.profile import ServedBy
+from analytics.duties.judging import DutyOutcome
+from analytics.duties.seconds import duty_seconds
 from analytics.results import DutyStanding, EndedBy, Evidence, ServingFact
 from analytics.spans import merged
+from analytics.standards.profile import ServedBy
 from gateway.contract.times import format_timestamp
 from tests.analytics.duty_case import FC, DutyCase, at, cells_of, profile_of, spans_of
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from analytics.duty_time import duty_seconds
-from analytics.profile import Duty, Profile, load_profile
+from analytics.duties.seconds import duty_seconds
 from analytics.results import DutyStanding, EndedBy
 from analytics.spans import merged
+from analytics.standards.profile import Duty, Profile, load_profile
 from gateway.contract.registry import PoolKind
 from tests.analytics.duty_case import DAY, FC, HOUR, DutyCase, at
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from analytics.duty_facts import FactPart, serving_facts
+from analytics.duties.facts import FactPart, serving_facts
 from analytics.results import (
     DutyStanding,
     EndedBy,

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.duty_facts import BEGIN, FactPart, serving_facts
-from analytics.duty_time import duty_seconds
+from analytics.duties.facts import BEGIN, FactPart, serving_facts
+from analytics.duties.full_test import bound_seasons, report_parts, season_end_ms, seasons
+from analytics.duties.seconds import duty_seconds
 from analytics.entries import Report
-from analytics.full_test import bound_seasons, report_parts, season_end_ms, seasons
 from analytics.publication import overdue_pieces
 from analytics.results import DutyStanding, EndedBy, Evidence, ServingFact
 from analytics.spans import EMPTY, FAR_MS, cut, merged

@@ -2,8 +2,8 @@
 
 import pytest
 
-from analytics.duty_time import duty_seconds
-from analytics.posting import evidenced, posting_days
+from analytics.duties.posting import evidenced, posting_days
+from analytics.duties.seconds import duty_seconds
 from analytics.results import Cause, DutyStanding, EndedBy, Evidence, ServingFact
 from analytics.spans import merged
 from gateway.contract.registry import PoolKind

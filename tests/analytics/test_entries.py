@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from analytics.duty_facts import FactPart, corrected_at_ms, corrected_part, ending
+from analytics.duties.facts import FactPart, corrected_at_ms, corrected_part, ending
+from analytics.duties.posting import Displays, ReceiptColumns, screen_parts
 from analytics.entries import Acknowledgement, Correction, Posting, Report, read_entries
-from analytics.posting import Displays, ReceiptColumns, screen_parts
-from analytics.profile import load_profile, rules_for
 from analytics.spans import FAR_MS
+from analytics.standards.profile import load_profile, rules_for
 from gateway.contract.registry import PoolKind
 from gateway.contract.times import format_timestamp
 from ingest.store.records import PublicationRow, PublishedValue, SeriesKey

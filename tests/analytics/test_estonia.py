@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analytics.profile import load_profile, rules_for
-from analytics.samples import SampleState, SampleVerdicts, judge_samples
+from analytics.standards.profile import load_profile, rules_for
+from analytics.standards.samples import SampleState, SampleVerdicts, judge_samples
 from gateway.contract.registry import PoolKind
 
 COLUMNS = {

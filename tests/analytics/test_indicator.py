@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.compliance import ComplianceColumns, OccurrenceColumns
-from analytics.indicator import Figures, Indicator, indicators, points
-from analytics.indicator_figures import figures_of
-from analytics.indicator_items import FORMULA, Item, ItemKind, Loss, items_of
-from analytics.local_days import Period
-from analytics.period_rows import WHOLE_POOL
-from analytics.profile import load_profile, rules_for
-from analytics.punctuality import PunctualityColumns
+from analytics.compliance.account import ComplianceColumns, OccurrenceColumns
+from analytics.compliance.local_days import Period
+from analytics.compliance.punctuality import PunctualityColumns
+from analytics.compliance.rows import WHOLE_POOL
+from analytics.indicator.figures import figures_of
+from analytics.indicator.items import FORMULA, Item, ItemKind, Loss, items_of
+from analytics.indicator.points import Figures, Indicator, indicators, points
+from analytics.standards.profile import load_profile, rules_for
 from gateway.contract.registry import PoolKind
 
 MINUTE_MS = 60_000

@@ -9,7 +9,6 @@ import pytest
 
 from analytics.entries import Entries, read_entries
 from analytics.judge import Judgement, judge
-from analytics.profile import load_profile
 from analytics.results import (
     Cause,
     DutyStanding,
@@ -21,6 +20,7 @@ from analytics.results import (
     VerdictState,
 )
 from analytics.spans import merged
+from analytics.standards.profile import load_profile
 from analytics.window import Window, split_samples
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry import OpeningHours, Pool, PoolKind, Sensor, Venue

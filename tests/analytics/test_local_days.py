@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.local_days import LocalDays, Period, Sessions, local_day_of, local_days, period_start, sessions
+from analytics.compliance.local_days import (
+    LocalDays,
+    Period,
+    Sessions,
+    local_day_of,
+    local_days,
+    period_start,
+    sessions,
+)
 from analytics.ragged import RaggedSpans
 from analytics.spans import FAR_MS, merged
 from gateway.contract.errors import ContractError

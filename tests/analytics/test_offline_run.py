@@ -10,13 +10,13 @@ import pytest
 
 from analytics.entries import Entries
 from analytics.judge import judge
-from analytics.limits import Tier
 from analytics.offline.errors import OfflineError
 from analytics.offline.grids import CELL_BYTES
 from analytics.offline.plan import opening_of
 from analytics.offline.request import GRID_BYTES
-from analytics.profile import DutyKind
 from analytics.spans import FAR_MS
+from analytics.standards.limits import Tier
+from analytics.standards.profile import DutyKind
 from analytics.window import Window
 from gateway.contract.registry_file import parse_registry
 from gateway.contract.times import format_timestamp

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from analytics.errors import ProfileError
-from analytics.profile import (
+from analytics.standards.profile import (
     ClauseStatus,
     Consequence,
     DutyKind,
@@ -14,7 +14,7 @@ from analytics.profile import (
     load_profile,
     rules_for,
 )
-from analytics.quality_rules import QualityRules
+from analytics.standards.quality_rules import QualityRules
 from gateway.contract.registry import PoolKind
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.limits import ClauseStatus, Consequence, Limit, Side, Tier, overlap
-from analytics.profile import DutyKind, Profile, load_profile, read_profile, rules_for
-from analytics.samples import SampleState, judge_samples
 from analytics.spans import FAR_MS
+from analytics.standards.limits import ClauseStatus, Consequence, Limit, Side, Tier, overlap
+from analytics.standards.profile import DutyKind, Profile, load_profile, read_profile, rules_for
+from analytics.standards.samples import SampleState, judge_samples
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry import PoolKind
 from tests.analytics.profile_files import Write, duty_table, limit_table, mistakes_of, ms, writer

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from analytics.errors import ProfileError
-from analytics.profile import load_profile, read_profile
-from analytics.profile_file import parse_profile
+from analytics.standards.profile import load_profile, read_profile
+from analytics.standards.profile_file import parse_profile
 from tests.analytics.profile_files import Write, limit_table, mistakes_of, writer
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.local_days import LocalDays, Period, Sessions, local_days, sessions
-from analytics.period_rows import WHOLE_POOL, by_period, table
-from analytics.punctuality import PunctualityColumns, of_whole_pools, punctuality
+from analytics.compliance.local_days import LocalDays, Period, Sessions, local_days, sessions
+from analytics.compliance.punctuality import PunctualityColumns, of_whole_pools, punctuality
+from analytics.compliance.rows import WHOLE_POOL, by_period, table
 from analytics.ragged import RaggedSpans
 from analytics.spans import FAR_MS, merged
 

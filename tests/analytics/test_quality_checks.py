@@ -20,7 +20,7 @@ from analytics.quality import (
     worst,
 )
 from analytics.quality import checks as c
-from analytics.quality_rules import QualityRules
+from analytics.standards.quality_rules import QualityRules
 from gateway.contract.quantities import Quantity
 
 NAN = float("nan")

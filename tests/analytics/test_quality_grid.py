@@ -15,7 +15,7 @@ from analytics.quality import Check, Checked, Flag, Surroundings, Track, move_ti
 from analytics.quality.blocks import _long_runs
 from analytics.quality.intervals import flag_intervals
 from analytics.quality.on_grid import grid_flags
-from analytics.quality_rules import QualityRules
+from analytics.standards.quality_rules import QualityRules
 from gateway.contract.quantities import SPECS, Quantity
 
 STEP_MS = 60_000

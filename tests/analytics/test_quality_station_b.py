@@ -24,9 +24,9 @@ from analytics.quality import (
 )
 from analytics.quality.intervals import flag_intervals
 from analytics.quality.on_grid import grid_flags
-from analytics.quality_rules import QualityRules
 from analytics.ragged import RaggedSpans
 from analytics.spans import FAR_MS
+from analytics.standards.quality_rules import QualityRules
 from gateway.contract.quantities import Quantity
 
 STEP_MS = 1_200_000

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.limits import LimitEnd
-from analytics.profile import load_profile, rules_for
-from analytics.samples import SampleState, compare_samples, judge_samples
+from analytics.standards.limits import LimitEnd
+from analytics.standards.profile import load_profile, rules_for
+from analytics.standards.samples import SampleState, compare_samples, judge_samples
 from gateway.contract.registry import PoolKind
 
 RULES = rules_for(load_profile("changzhou-2022"), PoolKind.INDOOR)

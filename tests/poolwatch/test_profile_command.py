@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from analytics.profile import known_profiles
+from analytics.standards.profile import known_profiles
 from poolwatch.profile_command import profile_app
 
 GOOD = """

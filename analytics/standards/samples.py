@@ -10,8 +10,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analytics.limits import LimitEnd, Side, Tier
-from analytics.profile import KindRules
+from analytics.standards.limits import LimitEnd, Side, Tier
+from analytics.standards.profile import KindRules
 
 
 class SampleState(IntEnum):

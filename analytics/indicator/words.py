@@ -6,7 +6,7 @@ Here, and not with the pages' words, because the sentence is a part of the publi
 
 from dataclasses import dataclass
 
-from analytics.indicator_items import (
+from analytics.indicator.items import (
     CLOSURE_POINTS_EACH,
     OUT_FACTOR,
     OVERDUE_FACTOR,
@@ -15,7 +15,7 @@ from analytics.indicator_items import (
     ItemKind,
     Loss,
 )
-from analytics.profile import DutyKind
+from analytics.standards.profile import DutyKind
 from gateway.contract.quantities import Quantity
 
 _QUANTITY = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.duties import DutyOutcome
+from analytics.duties.judging import DutyOutcome
 from analytics.results import DutyStanding
 from analytics.spans import Spans, cut, length_before, merged
 

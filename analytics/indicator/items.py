@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analytics.profile import ClauseStatus, DutyKind, KindRules, Limit, Tier
+from analytics.standards.profile import ClauseStatus, DutyKind, KindRules, Limit, Tier
 from gateway.contract.quantities import Quantity
 
 #: Name of the formula; a change of any number below is a new one.

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.compliance import ComplianceColumns, OccurrenceColumns
-from analytics.indicator import Figures
-from analytics.indicator_items import ORDER_QUANTITIES, Item, ItemKind
-from analytics.local_days import Dates, Period
-from analytics.period_rows import WHOLE_POOL, Codes
-from analytics.punctuality import PunctualityColumns
+from analytics.compliance.account import ComplianceColumns, OccurrenceColumns
+from analytics.compliance.local_days import Dates, Period
+from analytics.compliance.punctuality import PunctualityColumns
+from analytics.compliance.rows import WHOLE_POOL, Codes
+from analytics.indicator.items import ORDER_QUANTITIES, Item, ItemKind
+from analytics.indicator.points import Figures
 
 Mask = NDArray[np.bool_]
 

@@ -9,10 +9,10 @@ from itertools import combinations
 from zoneinfo import ZoneInfo
 
 from analytics.errors import ProfileError
-from analytics.limits import ClauseStatus, Consequence, Limit, Tier, overlap
-from analytics.profile import Duty, DutyKind, Profile, ServedBy
-from analytics.profile_tables import ProfileTable
-from analytics.quality_tables import take_quality
+from analytics.standards.limits import ClauseStatus, Consequence, Limit, Tier, overlap
+from analytics.standards.profile import Duty, DutyKind, Profile, ServedBy
+from analytics.standards.profile_tables import ProfileTable
+from analytics.standards.quality_tables import take_quality
 from gateway.contract.errors import ContractError
 from gateway.contract.local_time import time_zone
 from gateway.contract.quantities import SPECS, Quantity

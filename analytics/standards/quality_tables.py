@@ -2,8 +2,8 @@
 
 from dataclasses import fields
 
-from analytics.profile_tables import ProfileTable
-from analytics.quality_rules import QualityRules
+from analytics.standards.profile_tables import ProfileTable
+from analytics.standards.quality_rules import QualityRules
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry_tables import nearest
 

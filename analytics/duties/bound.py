@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analytics.profile import Duty, DutyKind
 from analytics.spans import FAR_MS, Instants, Spans, cut, merged
+from analytics.standards.profile import Duty, DutyKind
 from analytics.window import Window
 
 _ONLINE_DUTIES = (DutyKind.ONLINE_MONITORING, DutyKind.ONLINE_PUBLICATION)

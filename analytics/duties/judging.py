@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analytics.daily_test import sessions
-from analytics.duty_bound import DutyBound, duty_bound, in_force_of
-from analytics.duty_facts import BEGIN, NO_INSTANTS, FactPart, ServingFacts, serving_facts
-from analytics.duty_sources import posted_parts, published_parts, tested_parts
-from analytics.full_test import SEASON_GAP_MS, bound_seasons, report_parts, season_end_ms, seasons_of
-from analytics.lapses import NOT_MEASURED, cause_covers, lapse_findings
-from analytics.posting import NO_DISPLAYS, Displays, evidenced, posting_days
-from analytics.profile import Duty, DutyKind, ServedBy
+from analytics.duties.bound import DutyBound, duty_bound, in_force_of
+from analytics.duties.daily_test import sessions
+from analytics.duties.facts import BEGIN, NO_INSTANTS, FactPart, ServingFacts, serving_facts
+from analytics.duties.full_test import SEASON_GAP_MS, bound_seasons, report_parts, season_end_ms, seasons_of
+from analytics.duties.lapses import NOT_MEASURED, cause_covers, lapse_findings
+from analytics.duties.posting import NO_DISPLAYS, Displays, evidenced, posting_days
+from analytics.duties.sources import posted_parts, published_parts, tested_parts
 from analytics.publication import overdue_pieces
 from analytics.results import DutyStanding, DutyState
 from analytics.series import OnlineSeries, SampleSeries
@@ -27,6 +26,7 @@ from analytics.spans import (
     next_edge,
     without,
 )
+from analytics.standards.profile import Duty, DutyKind, ServedBy
 from analytics.verdicts import Finding
 from analytics.window import Window
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analytics.duty_facts import FactPart, corrected_at_ms, corrected_part, ending
-from analytics.posting import Displays, board_parts, screen_parts
-from analytics.profile import Duty, DutyKind, ServedBy
+from analytics.duties.facts import FactPart, corrected_at_ms, corrected_part, ending
+from analytics.duties.posting import Displays, board_parts, screen_parts
 from analytics.series import OnlineSeries, SampleSeries
 from analytics.spans import FAR_MS, Instants
+from analytics.standards.profile import Duty, DutyKind, ServedBy
 from analytics.window import Window
 from ingest.store.records import StatusCode
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analytics.duty_facts import FactPart, ServingFacts, corrected_part
-from analytics.duty_sources import published_parts
-from analytics.posting import Displays
-from analytics.profile import Duty, DutyKind
+from analytics.duties.facts import FactPart, ServingFacts, corrected_part
+from analytics.duties.posting import Displays
+from analytics.duties.sources import published_parts
 from analytics.publication import largest_cause, seconds_by_cause
 from analytics.results import Cause, EndedBy, Evidence, VerdictKind, VerdictState
 from analytics.series import OnlineSeries, SampleSeries
 from analytics.spans import EMPTY, Spans, holds, merged, next_edge
+from analytics.standards.profile import Duty, DutyKind
 from analytics.verdicts import Finding
 from analytics.window import Window
 

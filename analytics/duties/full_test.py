@@ -4,10 +4,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from analytics.duty_facts import FactPart
+from analytics.duties.facts import FactPart
 from analytics.entries import Report
-from analytics.profile import ServedBy
 from analytics.spans import FAR_MS, Instants, Spans, without
+from analytics.standards.profile import ServedBy
 from gateway.contract.opening import open_intervals
 from gateway.contract.registry import OpeningHours, Pool, PoolKind
 

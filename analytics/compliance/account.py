@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.local_days import Dates, Period, Sessions
-from analytics.period_rows import WHOLE_POOL, Codes, Durations, Pieces, check_groups, joined
+from analytics.compliance.local_days import Dates, Period, Sessions
+from analytics.compliance.rows import WHOLE_POOL, Codes, Durations, Pieces, check_groups, joined
 from analytics.ragged import Owners, RaggedSpans
 from analytics.ragged_lengths import REACH_MS, by_new_owner, merged_by_owner, union, without
 from analytics.spans import Instants, Spans

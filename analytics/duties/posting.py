@@ -7,10 +7,10 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.duty_facts import FactPart
+from analytics.duties.facts import FactPart
 from analytics.entries import Correction, Posting
-from analytics.profile import Duty, KindRules, ServedBy
 from analytics.spans import FAR_MS, Instants, Spans, cut, merged
+from analytics.standards.profile import Duty, KindRules, ServedBy
 from gateway.contract.local_time import first_ms, time_zone, wall_time
 from ingest.store.records import STATUS_CODES, PublicationRow, PublishedValue, SeriesKey, StatusCode
 

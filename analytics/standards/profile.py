@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from analytics.errors import ProfileError
-from analytics.limits import (
+from analytics.standards.limits import (
     ClauseStatus,
     Consequence,
     Limit,
@@ -16,7 +16,7 @@ from analytics.limits import (
     Tier,
     in_force,
 )
-from analytics.quality_rules import QualityRules
+from analytics.standards.quality_rules import QualityRules
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry import PoolKind
 
@@ -39,7 +39,7 @@ __all__ = [
     "rules_for",
 ]
 
-_STANDARDS = Path(__file__).parent / "standards"
+_STANDARDS = Path(__file__).parent
 #: Where a profile has no duty of online publication: the age that other cities' systems allow.
 _DEFAULT_ONLINE_AGE_MS = 900_000
 _DEFAULT_TEST_AGE_MS = 86_400_000
@@ -255,7 +255,7 @@ def _path_of(name_or_path: str, *, folder: Path) -> Path:
 
 
 def _read(path: Path, *, including: tuple[Path, ...]) -> Profile:
-    from analytics.profile_file import parse_profile  # it needs the types above
+    from analytics.standards.profile_file import parse_profile  # it needs the types above
 
     if path.resolve() in including:
         names = " → ".join(step.name for step in (*including, path))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.indicator_items import (
+from analytics.indicator.items import (
     CLOSURE_POINTS_EACH,
     OUT_FACTOR,
     OVERDUE_FACTOR,
@@ -22,7 +22,7 @@ from analytics.indicator_items import (
     ItemKind,
     Loss,
 )
-from analytics.indicator_words import Finding, found, left_out_because
+from analytics.indicator.words import Finding, found, left_out_because
 
 Floats = NDArray[np.float64]
 Durations = NDArray[np.int64]

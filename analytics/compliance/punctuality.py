@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.local_days import Dates, Period, Sessions
-from analytics.period_rows import (
+from analytics.compliance.local_days import Dates, Period, Sessions
+from analytics.compliance.rows import (
     WHOLE_POOL,
     Codes,
     Durations,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.local_days import SEASON_MONTHS, Dates, Period, Sessions, period_start
+from analytics.compliance.local_days import SEASON_MONTHS, Dates, Period, Sessions, period_start
 from analytics.ragged import RaggedSpans
 from analytics.ragged_lengths import count_ended, count_started, length_before
 from analytics.spans import Spans
