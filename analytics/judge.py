@@ -46,7 +46,9 @@ def judge(window: Window, now_ms: int) -> Judgement:
         for found in sample_series(window, key, columns, now_ms=now_ms)
     ]
     duties = judge_duties(window, online, samples, now_ms=now_ms, displays=window.displays)
-    findings = [finding for series in online for finding in online_findings(window, series, now_ms=now_ms)]
+    findings = [
+        finding for series in online for finding in online_findings(window, series, online, now_ms=now_ms)
+    ]
     findings += [finding for found in samples for finding in sample_findings(window, found, now_ms=now_ms)]
     findings += [finding for outcome in duties for finding in outcome.findings]
     known_from = max((series.known_from_ms for series in online), default=window.known_from_ms)

@@ -164,6 +164,12 @@ class Cause(StrEnum):
     NOT_DISPLAYED = "not_displayed"
 
 
+class Doubt(StrEnum):
+    """Why an exceedance may not be one: it stands, and calls for a test by hand."""
+
+    PH_OUT_OF_LINE = "ph_out_of_line"
+
+
 class EndedBy(StrEnum):
     """What ended a lapse: a fact that serves the duty; the hours or a closure; or that the duty binds no longer.
 
@@ -206,7 +212,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """An exceedance or a lapse with its limit or duty, standard, edition and clause.
 
     `rule`: id of the limit end or of the duty in the profile. For an exceedance: `limit`, `tier`, `worst_value`
-    (in the quantity's unit), `margin` (how far the worst lies outside), `unverified_since_ms`. For a lapse:
+    (in the quantity's unit), `margin` (how far the worst lies outside), `unverified_since_ms`, `doubt`. For a lapse:
     `seconds_by_cause` over the overdue time once it is closed, `cause`, the largest of them so far, and `evidence`.
     `first_judged_at_ms`: `judged_at_ms` of revision 1.
     """
@@ -239,6 +245,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     survivor: str | None = None
     first_judged_at_ms: int = 0
     evidence: Evidence | None = None
+    doubt: Doubt | None = None
 
 
 def encode(result: Verdict | PoolState) -> bytes:

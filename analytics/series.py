@@ -1,15 +1,17 @@
 """Every series of a window, flagged and run through its limits' machines. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analytics.course import Course, course, in_force, outside, sample_spans, well_inside, worst_between
+from analytics.doubt import NO_CHANNEL, Channel, doubtful_chlorine
 from analytics.probe_quality import probe_flags
 from analytics.quality import Before, Check, Flag, Flagged, flags
-from analytics.results import VerdictKind, VerdictState
-from analytics.spans import FAR_MS, Spans, cut
+from analytics.results import Doubt, VerdictKind, VerdictState
+from analytics.spans import FAR_MS, Instants, Spans, cut
 from analytics.standards.profile import LimitEnd
 from analytics.verdicts import Finding
 from analytics.window import NO_READINGS, SeriesSeed, Window, between, gap_ms, select
@@ -246,14 +248,20 @@ def sample_series(
     return found
 
 
-def online_findings(window: Window, found: OnlineSeries, *, now_ms: int) -> list[Finding]:
-    """Exceedances of a probe's series in open time that end after `judged_from_ms`."""
+def online_findings(
+    window: Window, found: OnlineSeries, online: Sequence[OnlineSeries], *, now_ms: int
+) -> list[Finding]:
+    """Exceedances of a probe's series in open time that end after `judged_from_ms`; `online`: all of the pool."""
     findings = []
+    doubtful_ms: Instants | None = None
     until_ms = FAR_MS if found.sensor is None or found.sensor.until_ms is None else found.sensor.until_ms
     for end, machine in found.courses:
         for start_ms, end_ms in _open_pieces(window, end, machine.spans, until_ms=until_ms, now_ms=now_ms):
             is_open = end_ms > now_ms
             unverified = machine.unverified_since_ms if is_open else None
+            if doubtful_ms is None:
+                doubtful_ms = _doubtful_ms(window, found, online)
+            in_doubt = bool(((doubtful_ms >= start_ms) & (doubtful_ms < end_ms)).any())
             findings.append(
                 _exceedance(
                     window,
@@ -265,9 +273,30 @@ def online_findings(window: Window, found: OnlineSeries, *, now_ms: int) -> list
                     state=_state(is_open=is_open, doubt=VerdictState.UNVERIFIED if unverified else None),
                     sample_kind=None,
                     unverified_since_ms=unverified,
+                    doubt=Doubt.PH_OUT_OF_LINE if in_doubt else None,
                 )
             )
     return findings
+
+
+def _doubtful_ms(window: Window, found: OnlineSeries, online: Sequence[OnlineSeries]) -> Instants:
+    """Times of the chlorine readings of a probe that the pool's pH makes doubtful; none for other quantities. [ms]"""
+    if found.key.quantity != Quantity.FREE_CHLORINE_MG_L:
+        return NO_CHANNEL.at_ms
+
+    def channel(quantity: Quantity) -> Channel:
+        of_quantity = [series.good for series in online if series.key.quantity == quantity]
+        # Of several probes the first counts, as it does on the page.
+        return Channel(of_quantity[0].measured_at_ms, of_quantity[0].value) if of_quantity else NO_CHANNEL
+
+    doubtful = doubtful_chlorine(
+        window.rules,
+        Channel(found.good.measured_at_ms, found.good.value),
+        ph=channel(Quantity.PH),
+        water_temp=channel(Quantity.WATER_TEMP_C),
+    )
+    times: Instants = found.good.measured_at_ms[doubtful]
+    return times
 
 
 def sample_findings(window: Window, found: SampleSeries, *, now_ms: int) -> list[Finding]:
@@ -331,6 +360,7 @@ def _exceedance(
     sample_kind: str | None,
     unverified_since_ms: int | None = None,
     worst_from_ms: int | None = None,
+    doubt: Doubt | None = None,
 ) -> Finding:
     limit = end.limit
     worst = worst_between(
@@ -367,4 +397,5 @@ def _exceedance(
         worst_value=worst,
         margin=outside_by,
         unverified_since_ms=unverified_since_ms,
+        doubt=doubt,
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analytics.exceedance import ExceedanceColumns, LimitTable, exceedances
 from analytics.grid import Grid
+from analytics.offline.doubts import doubtful_cells, in_doubt
 from analytics.offline.plan import Plan
 from analytics.offline.registered import QUANTITIES, RegisteredSeries
 from analytics.quality import Checked, Flag, Flagged
@@ -54,12 +55,14 @@ class JudgedBlock:
     limit_ends : list of LimitEnd
         Of each row of the limit table.
     found : ExceedanceColumns
+    in_doubt : ndarray of bool, shape of `found`
+        Exceedances of chlorine that the pool's pH makes doubtful.
     lapses : LapseColumns
         By group: no good reading was young enough, whether that is a duty or not.
     bound : RaggedSpans
         By group: when online monitoring can be asked for.
     suspect_group, suspect : ndarray, shapes (n,), (n, 2)
-        What readings that are not to be believed cover.
+        What readings cover that are not to be believed, or doubtful by the pool's pH.
     intervals : FlagIntervals
     flag_counts : ndarray of int64, shape (series, 10)
         Cells by flag, of what is judged; so are the `intervals`.
@@ -70,6 +73,7 @@ class JudgedBlock:
     begin_ms: NDArray[np.int64]
     limit_ends: list[LimitEnd]
     found: ExceedanceColumns
+    in_doubt: NDArray[np.bool_]
     lapses: LapseColumns
     bound: RaggedSpans
     suspect_group: Positions
@@ -113,13 +117,16 @@ def judge_block(
     told = judged_cells(grid, from_ms=from_ms, to_ms=to_ms)
     part = Flagged(flagged.flag[:, told], flagged.reason[:, told])
     age_ms = _ages(groups, block, plan)
-    suspect_group, suspect = _suspect_spans(grid, flagged, groups, age_ms)
+    disbelieved = np.flatnonzero((flagged.flag == Flag.SUSPECT) | (flagged.flag == Flag.FAIL))
+    suspect = _covered(grid, disbelieved, groups, age_ms)
     within = Grid(
         grid.start_ms + told.start * grid.step_ms, grid.step_ms, grid.value[:, told], grid.offset_ms[:, told]
     )
     intervals = flag_intervals(part, within)
     np.copyto(grid.value, np.nan, where=flagged.flag != Flag.GOOD)
     _leave_out_unregistered(grid, series)
+    doubtful = doubtful_cells(grid, series, [plan.rules[one.pool] for one in series])
+    doubted = _covered(grid, doubtful, groups, age_ms)
 
     ends, limits = _limit_table(series, plan)
     profile = plan.profiles[block.pool_from]
@@ -152,10 +159,11 @@ def judge_block(
         begin_ms=begin_ms,
         limit_ends=ends,
         found=found,
+        in_doubt=in_doubt(grid, doubtful, found),
         lapses=_within(lapses, from_ms=from_ms, to_ms=to_ms),
         bound=bound,
-        suspect_group=suspect_group,
-        suspect=suspect,
+        suspect_group=np.concatenate((suspect[0], doubted[0])),
+        suspect=np.concatenate((suspect[1], doubted[1])),
         intervals=intervals,
         flag_counts=_flag_counts(part.flag),
         flagged=flagged,
@@ -241,16 +249,15 @@ def _ages(groups: Groups, block: Block, plan: Plan) -> NDArray[np.int64]:
     return np.array(ages, dtype=np.int64)
 
 
-def _suspect_spans(
-    grid: Grid, flagged: Flagged, groups: Groups, age_ms: NDArray[np.int64]
+def _covered(
+    grid: Grid, cells: Positions, groups: Groups, age_ms: NDArray[np.int64]
 ) -> tuple[Positions, Spans]:
-    """What doubtful readings cover: until the next reading of their series, at most their allowed age."""
-    doubtful = np.flatnonzero((flagged.flag == Flag.SUSPECT) | (flagged.flag == Flag.FAIL))
-    row, step = np.divmod(doubtful, max(grid.n_steps, 1))
+    """Group and span that readings cover: until the next reading of their series, at most their allowed age."""
+    row, step = np.divmod(cells, max(grid.n_steps, 1))
     group = groups.of_series[row]
     start_ms = grid.measured_at_ms(row, step)
     end_ms = start_ms + age_ms[group]
-    waiting = np.arange(len(doubtful))
+    waiting = np.arange(len(cells))
     next_step = step.copy()
     while len(waiting):
         next_step[waiting] += 1

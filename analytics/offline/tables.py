@@ -74,6 +74,7 @@ SCHEMAS: dict[str, tuple[tuple[str, pa.DataType], ...]] = {
         ("unit", TEXT),
         *_VERDICT,
         ("unverified_since", INSTANT),
+        ("doubt", TEXT),
     ),
     "lapses": (
         ("pool_id", TEXT),

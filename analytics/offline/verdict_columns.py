@@ -12,7 +12,7 @@ from analytics.offline.plan import Plan
 from analytics.offline.registered import QUANTITIES
 from analytics.offline.tables import chosen
 from analytics.quality import Check, Flag
-from analytics.results import Cause, VerdictState
+from analytics.results import Cause, Doubt, VerdictState
 from analytics.spans import FAR_MS, Spans
 from analytics.standards.limits import LimitEnd
 from analytics.standards.profile import Duty
@@ -129,6 +129,7 @@ def exceedance_columns(judged: JudgedBlock, plan: Plan, *, to_ms: int) -> Column
         "state": chosen([VerdictState.CLOSED, VerdictState.OPEN, VerdictState.UNVERIFIED], state),
         **_times(found.start_ms, found.end_ms, to_ms=to_ms),
         "unverified_since": found.unverified_since_ms,
+        "doubt": chosen([None, Doubt.PH_OUT_OF_LINE], judged.in_doubt.astype(np.intp)),
     }
 
 
@@ -238,6 +239,7 @@ def finding_exceedance_columns(
         "unit": [SPECS[QUANTITIES[_QUANTITY_NAMES.index(str(one.quantity))]].unit for one in findings],
         **_verdict(findings, from_ms=from_ms, to_ms=to_ms),
         "unverified_since": np.full(len(findings), FAR_MS, dtype=np.int64),
+        "doubt": [None] * len(findings),
     }
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from analytics.results import (
     Cause,
+    Doubt,
     DutyStanding,
     PoolCondition,
     Reason,
@@ -109,6 +110,10 @@ VERDICT_STATES: dict[str, Words] = {
     VerdictState.RETEST_DUE: Words("待复测", "retest due"),
     VerdictState.CLOSED: Words("已结束", "closed"),
     VerdictState.WITHDRAWN: Words("已撤回", "withdrawn"),
+}
+
+DOUBTS: dict[str, Words] = {
+    Doubt.PH_OUT_OF_LINE: Words("pH 偏离，余氯读数存疑，应人工检测", "in doubt by the pH; test by hand"),
 }
 
 DEMO_NOTICE = Words("演示：模拟数据，时限已缩短", "Demo: simulated pools, shortened time limits")

@@ -11,6 +11,7 @@ from analytics.entries import Entries, read_entries
 from analytics.judge import Judgement, judge
 from analytics.results import (
     Cause,
+    Doubt,
     DutyStanding,
     PoolCondition,
     ReasonCode,
@@ -399,6 +400,19 @@ def test_unverified_since_the_last_reading_until_the_next() -> None:
     (high,) = of_rule(case.judge(clock(9)), "ph.high")
     # The first reading after an hour of silence is often stale: it clears nothing, the next does.
     assert (high.state, high.end_ms) == (VerdictState.CLOSED, clock(8, 1))
+
+
+@pytest.mark.parametrize(("chlorine", "doubt"), [(0.25, Doubt.PH_OUT_OF_LINE), (0.05, None)])
+def test_a_ph_out_of_line_makes_low_chlorine_doubtful_and_it_stands(
+    chlorine: float, doubt: Doubt | None
+) -> None:
+    """At pH 8.2 a probe shows 0.25 in 0.82 mg/L, and 0.05 in 0.16 (see test_doubt)."""
+    case = Case().online(PH1, clock(5), clock(8), 8.2)
+    for start, end, value in ((5, 6, 0.6), (6, 7, chlorine), (7, 8, 0.6)):
+        case.online(FC1, clock(start), clock(end), value)
+    (low,) = of_rule(case.judge(clock(8)), "free_chlorine.low")
+    assert (low.start_ms, low.doubt) == (clock(6), doubt)
+    assert {finding.doubt for finding in of_rule(case.judge(clock(8)), "ph.high")} == {None}
 
 
 def test_a_sensors_until_ends_its_exceedance() -> None:

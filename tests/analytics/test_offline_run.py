@@ -14,6 +14,7 @@ from analytics.offline.errors import OfflineError
 from analytics.offline.grids import CELL_BYTES
 from analytics.offline.plan import opening_of
 from analytics.offline.request import GRID_BYTES
+from analytics.results import Doubt
 from analytics.spans import FAR_MS
 from analytics.standards.limits import Tier
 from analytics.standards.profile import DutyKind
@@ -172,7 +173,7 @@ def live_findings(
             )
             if finding.kind == "exceedance":
                 worst = finding.worst_value
-                exceedances.add((*key, worst, str(finding.state), str(finding.clause)))
+                exceedances.add((*key, worst, str(finding.state), str(finding.clause), finding.doubt))
             elif finding.start_ms < to_ms:
                 lapses.add((*key, str(finding.state), str(finding.clause)))
     return exceedances, lapses
@@ -184,7 +185,7 @@ def file_findings(folder: Path) -> tuple[set[tuple[Any, ...]], set[tuple[Any, ..
             *(row[name] for name in ("pool_id", "sensor_id", "quantity", "rule")),
             ms(row["start"]),
             ms(row["end"]),
-            *(row[name] for name in ("worst_value", "state", "clause")),
+            *(row[name] for name in ("worst_value", "state", "clause", "doubt")),
         )
         for row in table(folder, "exceedances")
     }
@@ -207,16 +208,31 @@ def file_findings(folder: Path) -> tuple[set[tuple[Any, ...]], set[tuple[Any, ..
 @pytest.mark.parametrize("opening", ["06:00-22:00", None, "06:00-11:00,14:00-02:00"])
 @pytest.mark.parametrize("late", [False, True])
 def test_files_give_the_verdicts_of_the_live_judge(tmp_path: Path, opening: str | None, late: bool) -> None:  # noqa: FBT001 - a parameter of pytest
-    rows = random_rows(5, n_days=3, late=late)
+    rows = random_rows(6, n_days=3, late=late)
     registry = registry_text("p1", "p2", opening=opening)
     text = [row for key, readings in rows.items() for row in series_rows(*key, readings)]
     judge_rows(tmp_path, write_csv(tmp_path / "r.csv", text), registry)
     exceedances, lapses = live_findings(rows, registry, to_ms=DAY + 3 * DAY_MS)
     assert len(exceedances) > 10
+    assert {doubt for *_, doubt in exceedances} == {None, Doubt.PH_OUT_OF_LINE}
     assert len(lapses) > 10
     found = file_findings(tmp_path)
     assert found[0] == exceedances
     assert found[1] == lapses
+
+
+def test_chlorine_that_the_ph_makes_doubtful_is_no_time_in_standard(tmp_path: Path) -> None:
+    # At pH 8.2 a probe that shows 0.9 stands in 2.96 mg/L (see test_doubt): nobody can say that this is in standard.
+    rows = series_rows("p1", "fc-1", FC, steady(DAY, DAY + DAY_MS, 0.9))
+    ph = [
+        (at, 8.2 if DAY + 10 * HOUR <= at < DAY + 11 * HOUR else 7.4)
+        for at, _ in steady(DAY, DAY + DAY_MS, 0)
+    ]
+    rows += series_rows("p1", "ph-1", PH, ph)
+    judge_rows(tmp_path, write_csv(tmp_path / "r.csv", rows), registry_text("p1"))
+    (day,) = [row for row in table(tmp_path, "compliance") if (row["period"], row["quantity"]) == ("day", FC)]
+    assert (day["open_s"], day["unverified_s"], day["in_standard_s"]) == (57_600, 3_600, 54_000)
+    assert {row["rule"] for row in table(tmp_path, "exceedances")} == {"ph.high", "ph_closure.high"}
 
 
 def outputs(folder: Path) -> dict[str, list[str]]:

@@ -235,6 +235,21 @@ def test_a_client_that_left_is_forgotten_and_one_whose_loop_ended_stops_nobody(
         assert _becomes(lambda: service.board.stream_clients == 0)
 
 
+def test_the_page_says_when_an_exceedance_is_in_doubt(
+    service: Any, serve: Any, make_state: Any, make_value: Any
+) -> None:
+    row = _verdict(1, T0 - 3_600_000)
+    body = row.body.replace(
+        b'"lapse"', b'"exceedance","limit":0.3,"worst_value":0.25,"doubt":"ph_out_of_line"'
+    )
+    service.store.write_results(verdicts=[row._replace(kind="exceedance", body=body)], states=[])
+    service.judge(make_state(make_value()))
+    service.states.step()
+    with serve(service) as url:
+        page = httpx.get(f"{url}/pools/p1", headers={"accept": "text/html"})
+    assert "in doubt by the pH; test by hand" in page.text
+
+
 def test_published_verdicts_name_devices_and_no_persons() -> None:
     fact = {"measured_at_ms": T0, "counted_at_ms": T0}
     body = {

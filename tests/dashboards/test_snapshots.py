@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.results import PoolCondition, PoolState, Reason, ReasonCode, ShownValue, ValueState
+from analytics.results import Doubt, PoolCondition, PoolState, Reason, ReasonCode, ShownValue, ValueState
 from dashboards.public import words
 from dashboards.public.snapshots import (
     Snapshot,
@@ -185,6 +185,7 @@ def test_every_reason_has_words_in_both_languages(code: ReasonCode) -> None:
 def test_every_state_has_words_and_a_shape(pytestconfig: pytest.Config) -> None:
     assert set(words.CONDITIONS) == set(words.ADVICE) == set(PoolCondition)
     assert set(words.VALUE_STATES) == set(ValueState)
+    assert set(words.DOUBTS) == set(Doubt)
     shapes = (pytestconfig.rootpath / "dashboards/public/static/shapes.svg").read_text(encoding="utf-8")
     for state in {*PoolCondition, *ValueState}:
         assert f'id="{state}"' in shapes
