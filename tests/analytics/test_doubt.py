@@ -1,7 +1,8 @@
 """Chlorine readings made doubtful by the pool's pH; the shares of hypochlorous acid are worked out by hand.
 
 At 27 degC pKa = 3000/300.15 - 10.0686 + 0.0253 * 300.15 = 7.520, so the share is 1/(1 + 10^(pH - 7.520)): 0.569 at 7.4, the
-middle of the pH limit, 0.173 at 8.2 and 0.294 at 7.9. A probe that shows 0.25 at pH 8.2 stands in 0.25 * 0.569 / 0.173 = 0.82 mg/L.
+middle of the pH limit, 0.173 at 8.2 and 0.294 at 7.9. A probe that shows 0.25 at pH 8.2 stands in
+0.25 * 0.569 / 0.173 = 0.82 mg/L.
 """
 
 import numpy as np
