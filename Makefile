@@ -39,7 +39,7 @@ bench-latency: setup
 
 # The core beside pandas, polars, DuckDB and ioos_qc, on one core each, in an environment of its own.
 bench-analytics: .venv-bench/.complete
-	@POLARS_MAX_THREADS=1 .venv-bench/bin/python -m benchmarks.judging --out docs/benchmarks-analytics.md --curve docs/images/tick.svg
+	@POLARS_MAX_THREADS=1 .venv-bench/bin/python -m benchmarks.judging
 
 .venv-bench/.complete: requirements-bench.lock
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

@@ -83,6 +83,7 @@ def screen(
     rows_of_tile = max(_TILE_CELLS // n_steps, 1)
     # A column more that is never unusual keeps the stretches of neighbouring series apart.
     width = n_steps + 1
+    has_low = inside_from > -np.inf
     within = np.zeros((rows_of_tile, width), dtype=np.bool_)
     unusual = np.zeros((rows_of_tile, width), dtype=np.bool_)
     for part in range(0, n_series, rows_of_part):
@@ -91,11 +92,12 @@ def screen(
         for row in range(part, part_end, rows_of_tile):
             end = min(row + rows_of_tile, part_end)
             value = grid.value[row:end]
-            usual, below = unusual[: end - row, :n_steps], within[: end - row, :n_steps]
-            # NaN compares false, so a gap is never within.
-            np.greater_equal(value, inside_from[row:end, None], out=usual)
-            np.less_equal(value, inside_to[row:end, None], out=below)
-            np.logical_and(usual, below, out=usual)
+            usual, above = unusual[: end - row, :n_steps], within[: end - row, :n_steps]
+            # NaN compares false, so a gap is never within. Many quantities have an upper end only.
+            np.less_equal(value, inside_to[row:end, None], out=usual)
+            if has_low[row:end].any():
+                np.greater_equal(value, inside_from[row:end, None], out=above)
+                np.logical_and(usual, above, out=usual)
             np.logical_not(usual, out=usual)
             cell = np.flatnonzero(unusual[: end - row])
             # While the tile is in the cache. In the grid itself each series has one column less.
