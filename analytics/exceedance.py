@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from analytics.grid import Grid
 from analytics.machine import Mask, Sequences, decisions, exceeded, pieces_of, unverified_since
-from analytics.ragged import RaggedSpans, keys
+from analytics.ragged import RaggedSpans
 from analytics.screening import Unusual, screen
 from analytics.spans import FAR_MS, Instants, Spans
 from analytics.standards.limits import LimitEnd, Side
+from analytics.zones import Cells, Zones, cells_of, times_of, zones_of
 
 Positions = NDArray[np.intp]
 _BEFORE_ALL_MS = -FAR_MS
-#: One reading raises nothing and ends nothing. DESIGN 12.8
-_LEAST_READINGS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +196,12 @@ def exceedances_among(
     """Exceedances among the cells of one screen of `LimitTable.usual`; see `exceedances`."""
     if grid.n_series and int(rules.gap_ms.min()) < 2 * grid.step_ms:
         raise ValueError(f"gap_ms of {int(rules.gap_ms.min())} needs a grid of half of it or finer")
-    zones = _zones(grid, unusual, confirm_ms=rules.confirm_ms, clear_ms=rules.clear_ms)
+    zones = zones_of(grid, unusual, confirm_ms=rules.confirm_ms, clear_ms=rules.clear_ms)
     if not len(zones.series):
         return
     first = np.searchsorted(limits.series, np.arange(grid.n_series + 1), side="left")
     most = int(np.diff(first)[zones.series].max())
-    cells = _cells(grid, zones)
+    cells = cells_of(grid, zones)
     ends = _Ends.of(limits, grid.value.dtype)
     largest = np.maximum.reduceat(cells.value, cells.begins)
     smallest = np.minimum.reduceat(cells.value, cells.begins)
@@ -215,7 +214,9 @@ def exceedances_among(
         reached = farthest > ends.top[row]
         if reached.any():
             zone, row = zone[reached], row[reached]
-            part = _one_end(zones, cells.of(zone), zone, row, ends, limits=limits, rules=rules, now_ms=now_ms)
+            part = _one_end(
+                grid, zones, cells.of(zone), zone, row, ends, limits=limits, rules=rules, now_ms=now_ms
+            )
             if part is not None:
                 yield part
 
@@ -240,84 +241,10 @@ class _Ends:
         return cls(sign, top, np.minimum(sign * limits.well.astype(dtype), top))
 
 
-@dataclass(frozen=True, slots=True)
-class _Zones:
-    """Stretches of a series in which an exceedance may begin and, if it ends, certainly ends: steps [from, to)."""
-
-    series: NDArray[np.int64]
-    from_step: NDArray[np.int64]
-    to_step: NDArray[np.int64]
-
-
-def _zones(grid: Grid, unusual: Unusual, *, confirm_ms: int, clear_ms: int) -> _Zones:
-    long = (unusual.last - unusual.first + 1) * grid.step_ms > confirm_ms
-    block = np.flatnonzero(long)
-    # A long stretch of nothing but gaps raises nothing.
-    gaps = np.searchsorted(unusual.gap, unusual.last[block], side="right") - np.searchsorted(
-        unusual.gap, unusual.first[block], side="left"
-    )
-    block = block[unusual.last[block] - unusual.first[block] + 1 - gaps >= _LEAST_READINGS]
-    if not len(block):
-        none = np.empty(0, dtype=np.int64)
-        return _Zones(none, none, none)
-    # So many usual cells in a row end every exceedance, wherever in their steps the readings lie.
-    clearing = max(-(-clear_ms // grid.step_ms) + 2, 2)
-    from_cell, last_cell = unusual.cell[unusual.first], unusual.cell[unusual.last]
-    # The last block before each such stretch ends a zone, or the series does.
-    ends = np.flatnonzero(from_cell[1:] - last_cell[:-1] > clearing)
-    zone = np.searchsorted(ends, block, side="left")
-    series, step = unusual.place(unusual.first[block])
-    fresh = np.ones(len(zone), dtype=np.bool_)
-    fresh[1:] = (zone[1:] != zone[:-1]) | (series[1:] != series[:-1])
-    series, step, block, zone = series[fresh], step[fresh], block[fresh], zone[fresh]
-    last_block = np.append(ends, len(from_cell) - 1)[zone]
-    to_step = step + last_cell[last_block] - from_cell[block] + 1 + clearing
-    return _Zones(series, step, np.minimum(to_step, grid.n_steps))
-
-
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    """Readings of zones, gaps left out; zone after zone, each by time. `begins`: position of each zone's first."""
-
-    value: NDArray[np.floating]
-    at_ms: Instants
-    begins: Positions
-
-    @property
-    def counts(self) -> Positions:
-        """Readings of each zone."""
-        return np.diff(self.begins, append=len(self.value))
-
-    def of(self, zone: Positions) -> "_Cells":
-        """Those of some of the zones, ascending."""
-        if len(zone) == len(self.begins):
-            return self
-        counts = self.counts
-        chosen = np.zeros(len(counts), dtype=np.bool_)
-        chosen[zone] = True
-        cell = np.flatnonzero(np.repeat(chosen, counts))
-        kept = counts[zone]
-        return _Cells(self.value[cell], self.at_ms[cell], np.cumsum(kept) - kept)
-
-
-def _cells(grid: Grid, zones: _Zones) -> _Cells:
-    length = zones.to_step - zones.from_step
-    before = np.cumsum(length) - length
-    cell = np.repeat(zones.series * grid.n_steps + zones.from_step - before, length)
-    cell += np.arange(len(cell))
-    value = grid.value.reshape(-1)[cell]
-    at_ms = np.repeat(grid.start_ms + (zones.from_step - before) * grid.step_ms, length)
-    at_ms += np.arange(0, len(cell) * grid.step_ms, grid.step_ms)
-    at_ms += grid.offset_ms.reshape(-1)[cell]
-    present = ~np.isnan(value)
-    # Every zone has readings: it was chosen for them.
-    counts = np.add.reduceat(present, before, dtype=np.intp)
-    return _Cells(value[present], at_ms[present], np.cumsum(counts) - counts)
-
-
 def _one_end(
-    zones: _Zones,
-    cells: _Cells,
+    grid: Grid,
+    zones: Zones,
+    cells: Cells,
     zone: Positions,
     row: Positions,
     ends: _Ends,
@@ -332,18 +259,24 @@ def _one_end(
     outside = mirrored > np.repeat(ends.top[row], counts)
     well_inside = mirrored <= np.repeat(ends.well[row], counts)
     from_ms, to_ms = limits.from_ms[row], limits.to_ms[row]
-    if (from_ms > cells.at_ms[cells.begins]).any() or (to_ms < FAR_MS).any():
-        in_force = (cells.at_ms >= np.repeat(from_ms, counts)) & (cells.at_ms < np.repeat(to_ms, counts))
+    if (from_ms > grid.start_ms).any() or (to_ms < grid.end_ms).any():
+        at_ms = times_of(grid, cells.cell)
+        in_force = (at_ms >= np.repeat(from_ms, counts)) & (at_ms < np.repeat(to_ms, counts))
         outside &= in_force
         well_inside &= in_force
     series = zones.series[zone]
+    edges = cells.edges(outside, well_inside)
     sequences = Sequences(
-        at_ms=cells.at_ms, first=cells.begins, gap_ms=rules.gap_ms[series], pool=rules.pool_of[series]
+        at_ms=times_of(grid, cells.cell[edges.place]),
+        first=edges.begins,
+        gap_ms=rules.gap_ms[series],
+        pool=rules.pool_of[series],
+        follows=edges.follows,
     )
     told = decisions(
         sequences,
-        outside=outside,
-        well_inside=well_inside,
+        outside=outside[edges.place],
+        well_inside=well_inside[edges.place],
         confirm_ms=rules.confirm_ms,
         clear_ms=rules.clear_ms,
         opening=rules.opening,
@@ -352,11 +285,11 @@ def _one_end(
     if not len(found.sequence):
         return None
     end_ms, unverified_ms = unverified_since(sequences, found, opening=rules.opening, now_ms=now_ms)
-    of_zone = found.sequence
     return _in_open_time(
+        grid,
         np.column_stack((found.start_ms, end_ms)),
         unverified_ms,
-        of_zone,
+        found.sequence,
         cells,
         row=row,
         series=series,
@@ -367,10 +300,11 @@ def _one_end(
 
 
 def _in_open_time(
+    grid: Grid,
     spans: Spans,
     unverified_ms: Instants,
     of_zone: Positions,
-    cells: _Cells,
+    cells: Cells,
     *,
     row: Positions,
     series: Positions,
@@ -392,8 +326,8 @@ def _in_open_time(
         return None
     of_zone = of_zone[of]
     is_open = pieces[:, 1] > now_ms
-    reading = keys(np.repeat(np.arange(len(row)), cells.counts), cells.at_ms)
-    bounds = np.searchsorted(reading, keys(np.repeat(of_zone, 2), pieces.reshape(-1)), side="left")
+    both = np.repeat(of_zone, 2)
+    bounds = cells.from_on(grid, series=series[both], zone=both, at_ms=pieces.reshape(-1))
     return ExceedanceColumns(
         limit_row=row[of_zone],
         series=series[of_zone],

@@ -25,12 +25,16 @@ class Sequences:
         Longest distance of two readings that is no gap.
     pool : ndarray of integer, shape (sequences,)
         Whose opening hours count.
+    follows : ndarray of bool, shape (n,), or None
+        Where no gap lies before a reading however far the one before, since readings of its kind in between were left
+        out. None: nowhere.
     """
 
     at_ms: Instants
     first: Positions
     gap_ms: NDArray[np.int64]
     pool: NDArray[np.integer]
+    follows: Mask | None = None
 
     @property
     def last(self) -> Positions:
@@ -165,6 +169,8 @@ def _after_gaps(found: Sequences) -> Positions:
         return found.first
     distance = found.at_ms[1:] - found.at_ms[:-1]
     after = np.flatnonzero(distance > found.gap_ms.min()) + 1
+    if found.follows is not None:
+        after = after[~found.follows[after]]
     sequence = found.of(after)
     gaps: Positions = after[(distance[after - 1] > found.gap_ms[sequence]) & (after != found.first[sequence])]
     return gaps
