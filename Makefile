@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check format lock schemas bench-latency bench-analytics
+.PHONY: setup demo test check format lock schemas bench-latency bench-analytics bench-offline
 
 setup: .venv/.complete
 
@@ -40,6 +40,10 @@ bench-latency: setup
 # The core beside pandas, polars, DuckDB and ioos_qc, on one core each, in an environment of its own.
 bench-analytics: .venv-bench/.complete
 	@POLARS_MAX_THREADS=1 .venv-bench/bin/python -m benchmarks.judging
+
+# A month of a city's probes through `poolwatch judge`: needs about 7 GB of disk.
+bench-offline: setup
+	@$(BIN)/python -m benchmarks.offline
 
 .venv-bench/.complete: requirements-bench.lock
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

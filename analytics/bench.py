@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from analytics.dormant import DormantProbes
 from analytics.entries import Entries, read_entries
 from analytics.hot import HOUR_MS, HotFacts, hour_of
 from analytics.judge import Judgement, judge
@@ -13,11 +14,11 @@ from analytics.results import DutyState, PoolState, Verdict, VerdictKind, Verdic
 from analytics.spans import FAR_MS, Spans, merged
 from analytics.standards.profile import DutyKind, Profile, rules_for
 from analytics.verdicts import reconcile
-from analytics.window import Seeds, Window, context_ms
+from analytics.window import Seeds, Window, context_ms, split_samples
 from gateway.contract.opening import open_intervals
 from gateway.contract.registry import Pool, Venue
 from ingest.store.ports import FactReader, ResultStore
-from ingest.store.records import Arrival, ArrivalKind, StatusCode
+from ingest.store.records import Arrival, ArrivalKind, SeriesKey
 
 DAY_MS = 86_400_000
 #: How far back a pool is judged anew when it comes on the bench.
@@ -72,13 +73,15 @@ class PoolBench:
         )
         self._quality_back_ms = quality_back_ms(pool, profile)
         self._hot = HotFacts(facts, pool.pool_id)
+        self._dormant = DormantProbes(
+            facts,
+            pool.pool_id,
+            window_at=self._past_window,
+            context_ms=self._context_ms,
+        )
         self._entries: Entries = read_entries(facts.logbook(pool.pool_id, from_ms=0, to_ms=FAR_MS))
         self._first_reading_ms = facts.first_reading_ms(pool.pool_id)
-        self._resulting = frozenset(
-            key.quantity
-            for key, columns in facts.latest(pool.pool_id).items()
-            if int(columns.status[-1]) <= StatusCode.LABORATORY
-        )
+        self._measured = frozenset(key.quantity for key in facts.latest(pool.pool_id))
         self._verdicts: dict[str, Verdict] = {}
         self._verdicts_from_ms = FAR_MS
         self._seeds: dict[int, Seeds] = {}
@@ -119,6 +122,7 @@ class PoolBench:
         self._changed_from_ms = min(self._changed_from_ms, changed)
         if self._first_reading_ms is None or changed < self._first_reading_ms:
             self._first_reading_ms = self._facts.first_reading_ms(self.pool.pool_id)
+        self._dormant.forget()
         still_true = changed - self._context_ms
         self._seeds = {at_ms: seeds for at_ms, seeds in self._seeds.items() if at_ms <= still_true}
 
@@ -195,13 +199,15 @@ class PoolBench:
         ahead_ms = now_ms + _AHEAD_MS
         wanted_ms = hour_of(now_ms - 2 * self._context_ms - _LAPSE_MARGIN_MS)
         samples = self._hot.samples(from_ms=look_from_ms - self._rules.longest_age_ms, to_ms=ahead_ms)
-        self._resulting |= {key.quantity for key in samples}
+        online = self._hot.online(from_ms=known_from_ms - self._quality_back_ms, to_ms=ahead_ms)
+        self._measured |= {key.quantity for key in (*online, *samples)}
+        complete = bool(seeded) or first_ms is None or known_from_ms <= first_ms
         return Window(
             pool=self.pool,
             venue=self._venue,
             profile=self._profile,
             opening=self._opening_spans(known_from_ms - _OPENING_BEFORE_MS, opening_to_ms),
-            online=self._hot.online(from_ms=known_from_ms - self._quality_back_ms, to_ms=ahead_ms),
+            online=online,
             samples=samples,
             publications=self._hot.publications(from_ms=look_from_ms - online_age_ms, to_ms=ahead_ms),
             entries=self._entries,
@@ -209,11 +215,49 @@ class PoolBench:
             judged_from_ms=judged_from_ms,
             look_from_ms=look_from_ms,
             known_from_ms=known_from_ms,
-            complete=bool(seeded) or first_ms is None or known_from_ms <= first_ms,
+            complete=complete,
             first_reading_ms=first_ms,
-            resulting=self._resulting,
+            measured=self._measured,
             seeds=self._seeds[known_from_ms] if seeded else None,
             seed_at_ms=self._wanted_seed(wanted_ms, known_from_ms, seeded=bool(seeded)),
+            quality_back_ms=self._quality_back_ms,
+            dormant={} if complete else self._dormant_seeds(known_from_ms - self._quality_back_ms),
+        )
+
+    def _dormant_seeds(self, silent_from_ms: int) -> Seeds:
+        gone = {
+            SeriesKey(sensor.sensor_id, sensor.quantity)
+            for sensor in self.pool.sensors
+            if sensor.until_ms is not None and sensor.until_ms <= silent_from_ms
+        }
+        return self._dormant.seeds(silent_from_ms, gone=gone)
+
+    def _past_window(self, at_ms: int, back_ms: int) -> Window:
+        """What there was to know of the probes at an instant."""
+        known_from_ms = hour_of(at_ms - self._context_ms - back_ms)
+        opening_to_ms = hour_of(at_ms) + 2 * DAY_MS
+        online, _ = split_samples(
+            self._facts.readings(
+                self.pool.pool_id, from_ms=known_from_ms - self._quality_back_ms, to_ms=at_ms + 1
+            )
+        )
+        return Window(
+            pool=self.pool,
+            venue=self._venue,
+            profile=self._profile,
+            opening=merged(
+                open_intervals(self.pool, from_ms=known_from_ms - _OPENING_BEFORE_MS, to_ms=opening_to_ms)
+            ),
+            online=online,
+            samples={},
+            publications={},
+            entries=self._entries,
+            opening_to_ms=opening_to_ms,
+            judged_from_ms=at_ms,
+            look_from_ms=at_ms,
+            known_from_ms=known_from_ms,
+            complete=self._first_reading_ms is None or known_from_ms <= self._first_reading_ms,
+            first_reading_ms=self._first_reading_ms,
             quality_back_ms=self._quality_back_ms,
         )
 

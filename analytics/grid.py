@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.spans import Instants
+from analytics.tiles import Box, usual_box
 
 Values = NDArray[np.float32] | NDArray[np.float64]
 Offsets = NDArray[np.uint16] | NDArray[np.uint32]
@@ -99,12 +100,6 @@ _ROWS_PER_SERIES = 24
 _LEAST_ROWS, _MOST_ROWS = 65_536, 524_288
 #: Rows whose places are computed at once, in buffers that stay in the second-level cache.
 _ROUND_ROWS = 32_768
-#: A tile may have so many cells for each row; sparser rows are sorted instead.
-_CELLS_PER_ROW = 4
-#: So many rows of a part tell where most of it lies.
-_SAMPLED_ROWS = 512
-#: Places in a tile are computed with 32 bits.
-_UINT32_END = 2**32
 
 
 def scatter(
@@ -185,13 +180,15 @@ class _Placing:
             if not len(series):
                 return
             first_ms, last_ms = int(measured_at_ms.min()), int(measured_at_ms.max())
-        box = _Box(
+        box = Box(
             int(series.min()),
             int(series.max()) + 1,
             (first_ms - grid.start_ms) // grid.step_ms,
             (last_ms - grid.start_ms) // grid.step_ms + 1,
         )
-        near = None if box.dense(len(series), grid.step_ms) else _usual(box, grid, series, measured_at_ms)
+        near = None
+        if not box.dense(len(series), grid.step_ms):
+            near = usual_box(box, series, measured_at_ms - grid.start_ms, step_ms=grid.step_ms)
         if near is None:
             if not (
                 box.dense(len(series), grid.step_ms) and self._put_tile(box, series, measured_at_ms, value)
@@ -206,7 +203,7 @@ class _Placing:
         self._put_sorted(series[rest], measured_at_ms[rest], value[rest])
 
     def _put_tile(
-        self, box: "_Box", series: NDArray[np.integer], at_ms: Instants, value: NDArray[np.floating]
+        self, box: Box, series: NDArray[np.integer], at_ms: Instants, value: NDArray[np.floating]
     ) -> bool:
         """Put rows into a tile and that into the grid; False, with the grid as before, if that is not to be had."""
         if len(self._tile_value) < box.cells:
@@ -233,7 +230,7 @@ class _Placing:
         return True
 
     def _places(
-        self, box: "_Box", series: NDArray[np.integer], at_ms: Instants
+        self, box: Box, series: NDArray[np.integer], at_ms: Instants
     ) -> Iterator[tuple[slice, NDArray[np.intp], Offsets]]:
         """Rows by rows the place in the box and the offset in the step; the arrays are used again."""
         start_ms = self._grid.start_ms + box.from_step * self._grid.step_ms
@@ -255,7 +252,7 @@ class _Placing:
             since -= step
             yield rows, place, since.astype(self._grid.offset_ms.dtype, copy=False)
 
-    def _merge(self, box: "_Box", value: Values, offset_ms: Offsets, new: NDArray[np.bool_]) -> None:
+    def _merge(self, box: Box, value: Values, offset_ms: Offsets, new: NDArray[np.bool_]) -> None:
         """Put a tile into the grid, cell by cell the newer reading; `new` is changed."""
         part = (slice(box.from_series, box.to_series), slice(box.from_step, box.to_step))
         grid_value, grid_offset = self._grid.value[part], self._grid.offset_ms[part]
@@ -296,61 +293,3 @@ class _Placing:
         self.placed += int(np.count_nonzero(newer))
         flat_value[cell[newer]] = number[newer]
         flat_offset[cell[newer]] = offset[newer]
-
-
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """Series and steps, [from, to) each, that some rows lie in."""
-
-    from_series: int
-    to_series: int
-    from_step: int
-    to_step: int
-
-    @property
-    def n_series(self) -> int:
-        return self.to_series - self.from_series
-
-    @property
-    def n_steps(self) -> int:
-        return self.to_step - self.from_step
-
-    @property
-    def cells(self) -> int:
-        return self.n_series * self.n_steps
-
-    def dense(self, n_rows: int, step_ms: int) -> bool:
-        """Whether it is worth a tile for so many rows, and its times fit into 32 bits."""
-        return self.cells <= _CELLS_PER_ROW * n_rows and self.n_steps * step_ms < _UINT32_END
-
-
-def _usual(
-    box: _Box, grid: Grid, series: NDArray[np.integer], at_ms: Instants
-) -> tuple[_Box, NDArray[np.bool_]] | None:
-    """A dense box that holds nearly all of the rows, and which ones; None if there is none by time or by series."""
-    every = max(len(series) // _SAMPLED_ROWS, 1)
-    step_from, step_to = _middle((at_ms[::every] - grid.start_ms) // grid.step_ms)
-    by_time = _Box(
-        box.from_series, box.to_series, max(step_from, box.from_step), min(step_to + 1, box.to_step)
-    )
-    series_from, series_to = _middle(series[::every])
-    by_series = _Box(
-        max(series_from, box.from_series), min(series_to + 1, box.to_series), box.from_step, box.to_step
-    )
-    for part in (by_time, by_series):
-        if part is by_time:
-            from_ms = grid.start_ms + part.from_step * grid.step_ms
-            core = (at_ms >= from_ms) & (at_ms < from_ms + part.n_steps * grid.step_ms)
-        else:
-            core = (series >= part.from_series) & (series < part.to_series)
-        n_rows = int(np.count_nonzero(core))
-        if n_rows > len(series) // 2 and part.dense(n_rows, grid.step_ms):
-            return part, core
-    return None
-
-
-def _middle(sample: NDArray[np.integer]) -> tuple[int, int]:
-    """The range of nine tenths of a sample, and as much again to both sides."""
-    low, high = np.quantile(sample, (0.05, 0.95), method="nearest")
-    reach = int(high) - int(low)
-    return int(low) - reach, int(high) + reach

@@ -62,13 +62,19 @@ class HotFacts:
 
         Usually the new rows are the newest, and only the tail of the hour is read. Whether that were all shows by
         counting; if it does not add up, the whole hour is read again. `ahead` counts rows that were read before their
-        arrival was.
+        arrival was. An arrival of no row tells that one was replaced, anywhere in its hour.
         """
         rows: dict[tuple[ArrivalKind, int], int] = defaultdict(int)
         stored: dict[tuple[ArrivalKind, int], set[int]] = defaultdict(set)
         for arrival in arrivals:
             rows[arrival.kind, arrival.hour_ms] += arrival.rows
             stored[arrival.kind, arrival.hour_ms].add(arrival.stored_at_ms)
+            if (
+                arrival.kind is ArrivalKind.READINGS
+                and not arrival.rows
+                and arrival.hour_ms in self._readings
+            ):
+                self._load_readings(arrival.hour_ms, arrival.hour_ms + HOUR_MS)
         changed: list[int] = []
         for (kind, hour_ms), announced in rows.items():
             stamps = np.array(sorted(stored[kind, hour_ms]), dtype=np.int64)
@@ -203,7 +209,8 @@ def _earliest(times: list[tuple[Instants, Instants]], stamps: Instants, *, defau
     """The earliest of the instants whose rows were stored at one of `stamps`."""
     found = []
     for at_ms, stored_at_ms in times:
-        new = np.flatnonzero(np.isin(stored_at_ms, stamps))
+        is_new = stored_at_ms == stamps[0] if len(stamps) == 1 else np.isin(stored_at_ms, stamps)
+        new = np.flatnonzero(is_new)
         if len(new):
             found.append(int(at_ms[new[0]]))
     return min(found, default=default)

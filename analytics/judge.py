@@ -4,20 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from analytics.duties.judging import DutyOutcome, judge_duties
+from analytics.findings import online_findings, sample_findings
 from analytics.results import PoolCondition, PoolState
 from analytics.series import (
     OnlineSeries,
     SampleSeries,
     all_online_series,
-    online_findings,
-    sample_findings,
     sample_series,
     seed_of,
 )
 from analytics.spans import FAR_MS, next_edge, span_at
 from analytics.status import other_values, pool_condition, shown_values
 from analytics.verdicts import Finding
-from analytics.window import NO_READINGS, Seeds, Window
+from analytics.window import Seeds, Window
 
 _SILENT = (PoolCondition.CLOSED, PoolCondition.MAINTENANCE, PoolCondition.NOT_CONNECTED)
 
@@ -64,17 +63,8 @@ def _seeds(window: Window, online: Sequence[OnlineSeries], *, known_from_ms: int
     at_ms = window.seed_at_ms
     if at_ms is None or at_ms < known_from_ms:
         return None
-    old = window.seeds or {}
-    nothing = NO_READINGS
     return {
-        series.key: seed_of(
-            series,
-            window.online.get(series.key, nothing),
-            at_ms=at_ms,
-            back_ms=window.quality_back_ms,
-            old=old.get(series.key),
-        )
-        for series in online
+        series.key: seed_of(window, series, at_ms=at_ms, back_ms=window.quality_back_ms) for series in online
     }
 
 
@@ -126,7 +116,10 @@ def _edges(
     dates += [series.future_ms for series in online]
     dates += [found.future_ms for found in samples]
     dates += [
-        None if found.last_good_ms is None else found.last_good_ms + found.gap_ms + 1 for found in online
+        at_ms + found.gap_ms + 1
+        for found in online
+        for at_ms in (found.last_good_ms, None if found.newest is None else found.newest.measured_at_ms)
+        if at_ms is not None
     ]
     dates += [found.good.measured_at_ms[-1:].max(initial=0).item() + found.age_ms for found in samples]
     return (date for date in dates if date is not None)

@@ -37,6 +37,7 @@ def checked_probe(pool: Pool, profile: Profile, sensor: Sensor | None, quantity:
         quantity,
         profile.quality_rules(quantity),
         interval_s=None if sensor is None else sensor.interval_s,
+        begin_ms=pool.from_ms,
         calibrated_at_ms=calibrated_at_ms,
     )
 
@@ -70,7 +71,7 @@ def probe_flags(window: Window, readings: Mapping[SeriesKey, ReadingColumns]) ->
 def _flags_of(window: Window, key: SeriesKey, columns: ReadingColumns, pool: "_Channels") -> Flagged:
     checked = pool.checked(key)
     rules = checked.rules
-    seed = None if window.seeds is None else window.seeds.get(key)
+    seed = window.seed(key)
 
     def flagged(around: Surroundings) -> Flagged:
         return series_flags(

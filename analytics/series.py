@@ -1,19 +1,15 @@
 """Every series of a window, flagged and run through its limits' machines. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.course import Course, course, in_force, outside, sample_spans, well_inside, worst_between
-from analytics.doubt import NO_CHANNEL, Channel, doubtful_chlorine
+from analytics.course import Course, course, in_force, outside, sample_spans, well_inside
 from analytics.probe_quality import probe_flags
 from analytics.quality import Before, Check, Flag, Flagged, flags
-from analytics.results import Doubt, VerdictKind, VerdictState
-from analytics.spans import FAR_MS, Instants, Spans, cut
+from analytics.spans import FAR_MS, Instants, Spans
 from analytics.standards.profile import LimitEnd
-from analytics.verdicts import Finding
 from analytics.window import NO_READINGS, SeriesSeed, Window, between, gap_ms, select
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry import Sensor
@@ -33,8 +29,38 @@ class Newest:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspicion:
+    """Which readings of a probe are not to be believed, of all of a window; `suspect` has shape (n,), None: none is.
+
+    `before_ms`: start of the run of them that lasts to the last reading of before.
+    """
+
+    at_ms: Instants
+    suspect: NDArray[np.bool_] | None
+    before_ms: int | None
+
+    def since_ms(self, at_ms: int) -> int | None:
+        """Start of the run that lasts to the last reading before an instant; None: that one is believed."""
+        n = int(np.searchsorted(self.at_ms, at_ms, side="left"))
+        if not n:
+            return self.before_ms
+        if self.suspect is None or not self.suspect[n - 1]:
+            return None
+        believed = np.flatnonzero(~self.suspect[:n])
+        if len(believed):
+            return int(self.at_ms[int(believed[-1]) + 1])
+        return int(self.at_ms[0]) if self.before_ms is None else self.before_ms
+
+
+_NOTHING_SUSPECT = Suspicion(NO_READINGS.measured_at_ms, None, None)
+
+
+@dataclass(frozen=True, slots=True)
 class OnlineSeries:
-    """A probe's series up to now: its good readings, and what each limit's machine made of them."""
+    """A probe's series up to now: its good readings, and what each limit's machine made of them.
+
+    `newest` is None once it is older than what is a gap: then the probe is silent, whatever it said last.
+    """
 
     key: SeriesKey
     sensor: Sensor | None
@@ -48,6 +74,7 @@ class OnlineSeries:
     courses: tuple[tuple[LimitEnd, Course], ...]
     known_from_ms: int
     future_ms: int | None
+    suspicion: Suspicion = _NOTHING_SUSPECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +98,7 @@ def all_online_series(window: Window, *, now_ms: int) -> list[OnlineSeries]:
     nothing = Flagged(np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.uint16))
     return found + [
         _online_series(window, key, nothing, NO_READINGS, now_ms=now_ms)
-        for key in (window.seeds or {})
+        for key in (window.dormant if window.seeds is None else window.seeds)
         if key not in window.online
     ]
 
@@ -91,7 +118,7 @@ def _online_series(
     at = window.online[key].measured_at_ms if key in window.online else NO_READINGS.measured_at_ms
     future = int(np.searchsorted(at, now_ms, side="right"))
     interval_s = None if sensor is None else sensor.interval_s
-    seed = None if window.seeds is None else window.seeds.get(key)
+    seed = window.seed(key)
     dropout = (flagged.reason & Check.ZERO_DROPOUT) != 0
     dropout_times = frozenset(known.measured_at_ms[dropout].tolist()) if dropout.any() else frozenset()
     all_known = known
@@ -120,7 +147,7 @@ def _online_series(
                 opening=window.open_time,
                 now_ms=now_ms,
                 seed=None if seed is None else seed.machine(end.rule),
-                complete=window.complete,
+                complete=window.complete or seed is not None,
             ),
         )
         for end in window.rules.ends(key.quantity)
@@ -128,19 +155,26 @@ def _online_series(
     last_good = int(good.measured_at_ms[-1]) if len(good.measured_at_ms) else None
     if last_good is None and seed is not None:
         last_good = seed.last_good_ms
+    suspicion = Suspicion(
+        known.measured_at_ms,
+        None if all_good else _is_suspect(known, flag),
+        None if seed is None else seed.suspect_since_ms,
+    )
+    newest = _newest(known, flagged, from_ms=now_ms - gap)
     return OnlineSeries(
         key=key,
         sensor=sensor,
         good=good,
-        newest=_newest(known, flagged),
-        suspect_since_ms=None if all_good else _suspect_since(known, flag),
+        newest=newest,
+        suspect_since_ms=None if newest is None else suspicion.since_ms(now_ms + 1),
         bad_times=frozenset() if all_good else frozenset(known.measured_at_ms[~is_good].tolist()),
         dropout_times=dropout_times,
         last_good_ms=last_good,
         gap_ms=gap,
         courses=tuple(courses),
-        known_from_ms=_known_from(window, key, all_known, courses),
+        known_from_ms=_known_from(window, key, all_known, courses, suspicion, last_good),
         future_ms=int(at[future]) if future < len(at) else None,
+        suspicion=suspicion,
     )
 
 
@@ -150,8 +184,8 @@ def _while_in_force(readings: ReadingColumns, end: LimitEnd, mask: NDArray[np.bo
     return mask if force is None else mask & force
 
 
-def _newest(known: ReadingColumns, flagged: Flagged) -> Newest | None:
-    if not len(flagged.flag):
+def _newest(known: ReadingColumns, flagged: Flagged, *, from_ms: int) -> Newest | None:
+    if not len(flagged.flag) or known.measured_at_ms[-1] < from_ms:
         return None
     return Newest(
         measured_at_ms=int(known.measured_at_ms[-1]),
@@ -169,21 +203,19 @@ def _is_suspect(known: ReadingColumns, flag: NDArray[np.uint8]) -> NDArray[np.bo
     return suspect
 
 
-def _suspect_since(known: ReadingColumns, flag: NDArray[np.uint8]) -> int | None:
-    """Start of the run of suspect readings that lasts to the newest; None if the newest is not suspect."""
-    suspect = _is_suspect(known, flag)
-    if not len(suspect) or not suspect[-1]:
-        return None
-    believed = np.flatnonzero(~suspect)
-    return int(known.measured_at_ms[int(believed[-1]) + 1 if len(believed) else 0])
-
-
 def _known_from(
-    window: Window, key: SeriesKey, known: ReadingColumns, courses: list[tuple[LimitEnd, Course]]
+    window: Window,
+    key: SeriesKey,
+    known: ReadingColumns,
+    courses: list[tuple[LimitEnd, Course]],
+    suspicion: Suspicion,
+    last_good_ms: int | None,
 ) -> int:
     """From when nothing before the window could change what was found."""
-    if window.complete or window.seeds is not None:
+    if window.complete or window.seeds is not None or key in window.dormant:
         return window.known_from_ms
+    if last_good_ms is None or (suspicion.suspect is not None and suspicion.suspect.all()):
+        return FAR_MS  # since when it is silent, or not to be believed, is not known
     known_from = max((found.known_from_ms for _, found in courses), default=window.known_from_ms)
     if key.quantity == Quantity.FREE_CHLORINE_MG_L:
         floor = window.profile.quality_rules(Quantity.FREE_CHLORINE_MG_L).zero_floor
@@ -192,11 +224,11 @@ def _known_from(
     return known_from
 
 
-def seed_of(
-    found: OnlineSeries, columns: ReadingColumns, *, at_ms: int, back_ms: int, old: SeriesSeed | None
-) -> SeriesSeed:
+def seed_of(window: Window, found: OnlineSeries, *, at_ms: int, back_ms: int) -> SeriesSeed:
     """What is known of a series just before an instant; flags begin with readings of `back_ms` before it."""
-    probe = between(columns, from_ms=-FAR_MS, to_ms=at_ms - back_ms)
+    old = window.seed(found.key)
+    columns = window.online.get(found.key, NO_READINGS)
+    probe = _in_force(window, found.key, columns, now_ms=at_ms - back_ms - 1)
     numbered = np.flatnonzero((probe.status == StatusCode.NORMAL) & ~np.isnan(probe.value))
     before = None if old is None else old.before
     if len(numbered):
@@ -208,7 +240,12 @@ def seed_of(
         int(found.good.measured_at_ms[earlier - 1]) if earlier else (old.last_good_ms if old else None)
     )
     active = {end.rule: machine.active_since_at(at_ms) for end, machine in found.courses}
-    return SeriesSeed(before, last_good, {rule: since for rule, since in active.items() if since is not None})
+    return SeriesSeed(
+        before,
+        last_good,
+        {rule: since for rule, since in active.items() if since is not None},
+        found.suspicion.since_ms(at_ms),
+    )
 
 
 def sample_series(
@@ -246,156 +283,3 @@ def sample_series(
         )
         found.append(SampleSeries(key, kind, good, age, spans, int(at[future]) if future < len(at) else None))
     return found
-
-
-def online_findings(
-    window: Window, found: OnlineSeries, online: Sequence[OnlineSeries], *, now_ms: int
-) -> list[Finding]:
-    """Exceedances of a probe's series in open time that end after `judged_from_ms`; `online`: all of the pool."""
-    findings = []
-    doubtful_ms: Instants | None = None
-    until_ms = FAR_MS if found.sensor is None or found.sensor.until_ms is None else found.sensor.until_ms
-    for end, machine in found.courses:
-        for start_ms, end_ms in _open_pieces(window, end, machine.spans, until_ms=until_ms, now_ms=now_ms):
-            is_open = end_ms > now_ms
-            unverified = machine.unverified_since_ms if is_open else None
-            if doubtful_ms is None:
-                doubtful_ms = _doubtful_ms(window, found, online)
-            in_doubt = bool(((doubtful_ms >= start_ms) & (doubtful_ms < end_ms)).any())
-            findings.append(
-                _exceedance(
-                    window,
-                    end,
-                    found.key,
-                    found.good,
-                    start_ms=start_ms,
-                    end_ms=None if is_open else end_ms,
-                    state=_state(is_open=is_open, doubt=VerdictState.UNVERIFIED if unverified else None),
-                    sample_kind=None,
-                    unverified_since_ms=unverified,
-                    doubt=Doubt.PH_OUT_OF_LINE if in_doubt else None,
-                )
-            )
-    return findings
-
-
-def _doubtful_ms(window: Window, found: OnlineSeries, online: Sequence[OnlineSeries]) -> Instants:
-    """Times of the chlorine readings of a probe that the pool's pH makes doubtful; none for other quantities. [ms]"""
-    if found.key.quantity != Quantity.FREE_CHLORINE_MG_L:
-        return NO_CHANNEL.at_ms
-
-    def channel(quantity: Quantity) -> Channel:
-        of_quantity = [series.good for series in online if series.key.quantity == quantity]
-        # Of several probes the first counts, as it does on the page.
-        return Channel(of_quantity[0].measured_at_ms, of_quantity[0].value) if of_quantity else NO_CHANNEL
-
-    doubtful = doubtful_chlorine(
-        window.rules,
-        Channel(found.good.measured_at_ms, found.good.value),
-        ph=channel(Quantity.PH),
-        water_temp=channel(Quantity.WATER_TEMP_C),
-    )
-    times: Instants = found.good.measured_at_ms[doubtful]
-    return times
-
-
-def sample_findings(window: Window, found: SampleSeries, *, now_ms: int) -> list[Finding]:
-    """Exceedances that results by people show, in open time, that end after `judged_from_ms`."""
-    findings = []
-    for end, spans in found.spans:
-        for start_ms, end_ms in _open_pieces(window, end, spans, until_ms=FAR_MS, now_ms=now_ms):
-            is_open = end_ms > now_ms
-            retest_due = now_ms >= int(found.good.measured_at_ms[-1]) + found.age_ms
-            findings.append(
-                _exceedance(
-                    window,
-                    end,
-                    found.key,
-                    found.good,
-                    # A result before opening began it: its value counts though its time is outside the piece.
-                    worst_from_ms=int(spans[np.searchsorted(spans[:, 0], start_ms, side="right") - 1, 0]),
-                    start_ms=start_ms,
-                    end_ms=None if is_open else end_ms,
-                    state=_state(is_open=is_open, doubt=VerdictState.RETEST_DUE if retest_due else None),
-                    sample_kind=found.kind,
-                )
-            )
-    return findings
-
-
-def _state(*, is_open: bool, doubt: VerdictState | None) -> VerdictState:
-    if not is_open:
-        return VerdictState.CLOSED
-    return VerdictState.OPEN if doubt is None else doubt
-
-
-def _open_pieces(
-    window: Window, end: LimitEnd, spans: Spans, *, until_ms: int, now_ms: int
-) -> list[tuple[int, int]]:
-    """Intervals of a machine, cut by opening, by when the limit is in force, and by the sensor's end."""
-    if not len(spans):
-        return []
-    limit = end.limit
-    begin_ms = window.begin_ms
-    low = max(limit.from_ms or -FAR_MS, -FAR_MS if begin_ms is None else begin_ms)
-    high = min(FAR_MS if limit.to_ms is None else limit.to_ms, until_ms)
-    # The opening hours given end some days ahead, so that no end here is FAR_MS while the pool has hours at all.
-    pieces = cut(cut(spans, window.open_time), np.array([(low, max(low, high))], dtype=np.int64))
-    return [
-        (int(start), int(stop))
-        for start, stop in pieces
-        if start <= now_ms and stop > start and stop >= window.judged_from_ms
-    ]
-
-
-def _exceedance(
-    window: Window,
-    end: LimitEnd,
-    key: SeriesKey,
-    good: ReadingColumns,
-    *,
-    start_ms: int,
-    end_ms: int | None,
-    state: VerdictState,
-    sample_kind: str | None,
-    unverified_since_ms: int | None = None,
-    worst_from_ms: int | None = None,
-    doubt: Doubt | None = None,
-) -> Finding:
-    limit = end.limit
-    worst = worst_between(
-        good.measured_at_ms,
-        good.value,
-        side=end.side,
-        from_ms=start_ms if worst_from_ms is None else worst_from_ms,
-        to_ms=FAR_MS if end_ms is None else end_ms,
-    )
-    outside_by = None if worst is None else abs(worst - end.value)
-    if worst is not None and not bool(outside(np.array([worst]), end)[0]):
-        outside_by = 0.0
-    return Finding(
-        verdict_id="",
-        revision=0,
-        kind=VerdictKind.EXCEEDANCE,
-        pool_id=window.pool.pool_id,
-        quantity=key.quantity,
-        rule=end.rule,
-        profile=window.profile.name,
-        standard=limit.standard,
-        edition=limit.edition,
-        clause=limit.clause,
-        clause_status=limit.clause_status,
-        consequence=limit.consequence,
-        state=state,
-        start_ms=start_ms,
-        end_ms=end_ms,
-        judged_at_ms=0,
-        sensor_id=key.sensor_id,
-        sample_kind=sample_kind,
-        tier=limit.tier,
-        limit=end.value,
-        worst_value=worst,
-        margin=outside_by,
-        unverified_since_ms=unverified_since_ms,
-        doubt=doubt,
-    )

@@ -46,7 +46,7 @@ def shown_values(
     """The value of each quantity that decides its state, in order of display; only quantities that have a limit."""
     named = (
         {sensor.quantity for sensor in _registered(window, now_ms=now_ms)}
-        | window.resulting
+        | window.measured
         | {found.key.quantity for found in samples}
     )
     values = []

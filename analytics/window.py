@@ -31,6 +31,7 @@ class SeriesSeed:
     before: Before | None
     last_good_ms: int | None
     active_since_ms: dict[str, int]
+    suspect_since_ms: int | None = None
 
     def machine(self, rule: str) -> Seed | None:
         """Seed of one limit's machine; None if the series had no good reading."""
@@ -67,14 +68,16 @@ class Window:
         The state at `known_from_ms`. None: nothing is known of before, or, with `complete`, there is nothing before.
     first_reading_ms : int or None
         Of the pool's oldest reading.
-    resulting : frozenset of str
-        Quantities that ever had a result.
+    measured : frozenset of str
+        Quantities of which there ever was a reading.
     seed_at_ms : int or None
         An instant for which new seeds are wanted.
     displays : Displays
         Receipts of screens since two days before `look_from_ms`, and the publications that they or a correction name.
     quality_back_ms : int
         How far before a reading lie others on which its flag depends.
+    dormant : Seeds
+        Without `seeds`: of probes that said nothing for so long that the window does not hold it.
     """
 
     pool: Pool
@@ -91,11 +94,12 @@ class Window:
     known_from_ms: int
     complete: bool
     first_reading_ms: int | None
-    resulting: frozenset[str] = frozenset()
+    measured: frozenset[str] = frozenset()
     seeds: Seeds | None = None
     seed_at_ms: int | None = None
     displays: Displays = NO_DISPLAYS
     quality_back_ms: int = 0
+    dormant: Seeds = field(default_factory=dict)
     rules: KindRules = field(init=False)
     open_time: Spans = field(init=False)
 
@@ -107,6 +111,10 @@ class Window:
     def begin_ms(self) -> int | None:
         """When the pool's duties begin; None if it is not connected."""
         return self.pool.from_ms if self.pool.from_ms is not None else self.first_reading_ms
+
+    def seed(self, key: SeriesKey) -> SeriesSeed | None:
+        """What is known of a series before the window."""
+        return (self.dormant if self.seeds is None else self.seeds).get(key)
 
     def sensor(self, key: SeriesKey) -> Sensor | None:
         """The registered sensor of a series, the last one if it was registered several times."""

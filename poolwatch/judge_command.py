@@ -138,19 +138,17 @@ def _print(console: Console, summary: "Summary", registry: Registry, out: Path) 
         add("  without rows", summary.pools_without_rows, "not connected: not judged")
     add("rows", summary.rows, f"{summary.samples:,} of them tests by people")
     add("  refused", summary.refused.total(), _counts(summary.refused))
-    if summary.refused_publications:
-        add(
-            "  refused publications",
-            summary.refused_publications.total(),
-            _counts(summary.refused_publications),
-        )
     add("  outside the time", summary.outside)
     if summary.without_value:
         add("  without a value", summary.without_value, "their status says why")
+    if summary.publications:
+        add("publications", summary.publications)
+        add("  refused", summary.refused_publications.total(), _counts(summary.refused_publications))
     for name in ("good", "suspect", "fail"):
         add(f"readings {name}", summary.flags[name])
     steps = ", ".join(f"{step:g} s ({number:,} series)" for step, number in sorted(summary.steps_s.items()))
-    table.add_row("step of the grid", "", steps)
+    if steps:
+        table.add_row("step of the grid", "", steps)
     add("exceedances", summary.exceedances)
     for duty in summary.judged:
         add(f"lapses of {duty}", summary.lapses[duty])
@@ -164,8 +162,11 @@ def _print(console: Console, summary: "Summary", registry: Registry, out: Path) 
             highlight=False,
             soft_wrap=True,
         )
+    several = " and refused_publications.csv" if summary.publications else ""
     console.print(
-        f"Tables are in {out}, refused rows in {out / 'refused.csv'}.", highlight=False, soft_wrap=True
+        f"Tables are in {out}, refused rows in {out / 'refused.csv'}{several}.",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -57,6 +57,7 @@ def judge_duties(
 ) -> list[DutyOutcome]:
     """Every duty of the pool's profile for every quantity that it has it for; `displays`: what screens showed."""
     outcomes: dict[tuple[DutyKind, str], list[tuple[Duty, DutyOutcome]]] = {}
+    is_open = holds(window.open_time, now_ms)
     for duty in window.rules.duties:
         if (duty.from_ms or -FAR_MS) > now_ms or (duty.to_ms or FAR_MS) < window.look_from_ms:
             continue
@@ -67,7 +68,17 @@ def judge_duties(
         for quantity in duty.quantities:
             bound = duty_bound(window, duty, quantity)
             if bound is not None:
-                outcome = _judge_duty(window, duty, quantity, bound, online, samples, displays, now_ms=now_ms)
+                outcome = _judge_duty(
+                    window,
+                    duty,
+                    quantity,
+                    bound,
+                    online,
+                    samples,
+                    displays,
+                    binds_now=is_open and holds(bound.spans, now_ms),
+                    now_ms=now_ms,
+                )
                 outcomes.setdefault((duty.duty, quantity), []).append((duty, outcome))
     return [_united(editions, now_ms=now_ms) for editions in outcomes.values()]
 
@@ -97,6 +108,7 @@ def _judge_duty(
     samples: Sequence[SampleSeries],
     displays: Displays,
     *,
+    binds_now: bool,
     now_ms: int,
 ) -> DutyOutcome:
     parts = tested_parts(window, duty, quantity, online, samples)
@@ -116,18 +128,18 @@ def _judge_duty(
         before_session_ms=before_ms,
     )
     pieces = overdue_pieces(facts.facts, from_ms=window.look_from_ms, to_ms=FAR_MS)
-    pieces = pieces[pieces[:, 0] <= now_ms]
     unverified = EMPTY
     edges: list[int] = []
     if duty.duty is DutyKind.POSTING:
         days = posting_days(window.opening, zone_name=window.pool.time_zone, to_ms=now_ms)
         pieces, unverified = _told_apart(window, pieces, facts.serving.cover, bound.spans, days, seen)
         edges += [edge for edge in days.ravel().tolist() if edge > now_ms][:1]
-    elif len(pieces):
+    elif len(pieces) and pieces[0, 0] <= now_ms:
         pieces = cut(pieces, cut(window.open_time, bound.spans))
-    pieces = pieces[pieces[:, 0] <= now_ms]
+    # Sorted and disjoint: what begins at or before now, and of it what ends in the judged span.
+    pieces = pieces[: np.searchsorted(pieces[:, 0], now_ms, side="right")]
     findings: list[Finding] = []
-    judged = pieces[pieces[:, 1] >= window.judged_from_ms]
+    judged = pieces[np.searchsorted(pieces[:, 1], window.judged_from_ms, side="left") :]
     if len(judged):
         findings, cause_edges = lapse_findings(
             window,
@@ -140,7 +152,6 @@ def _judge_duty(
             now_ms=now_ms,
         )
         edges += cause_edges
-    binds_now = holds(window.open_time, now_ms) and holds(bound.spans, now_ms)
     standing, standing_edges = _standing(
         duty, quantity, facts, pieces, unverified, binds_now=binds_now, now_ms=now_ms
     )
@@ -172,7 +183,9 @@ def _standing(
     """How a duty stands now, and when it may stand otherwise."""
     counts_from, until = facts.facts.from_ms, facts.facts.until_ms
     counts_now = counts_from <= now_ms
-    covered_until_ms = int(until[counts_now].max()) if counts_now.any() else now_ms
+    all_count = bool(counts_now.all())
+    counting_until = until if all_count else until[counts_now]
+    covered_until_ms = int(counting_until.max()) if len(counting_until) else now_ms
     if not binds_now:
         standing = DutyStanding.NOT_DUE
     elif holds(overdue, now_ms):
@@ -183,9 +196,10 @@ def _standing(
         standing = DutyStanding.KEPT
     age_s = lag_s = None
     served = facts.serving
-    counting = served.from_ms <= now_ms
+    counting = counts_now[: len(served.from_ms)]
     if counting.any():
-        newest = int(np.argmax(np.where(counting, served.measured_at_ms, -FAR_MS)))
+        measured = served.measured_at_ms
+        newest = int((measured if all_count else np.where(counting, measured, -FAR_MS)).argmax())
         age_s = (now_ms - int(served.measured_at_ms[newest])) / 1000
         lag_s = (int(served.from_ms[newest]) - int(served.measured_at_ms[newest])) / 1000
     state = DutyState(
@@ -197,8 +211,9 @@ def _standing(
         lag_s=lag_s,
         deadline_ms=covered_until_ms if standing is DutyStanding.KEPT else None,
     )
-    later = counts_from[~counts_now]
-    return state, [covered_until_ms, *([int(later.min())] if len(later) else [])]
+    if all_count:
+        return state, [covered_until_ms]
+    return state, [covered_until_ms, int(counts_from[~counts_now].min())]
 
 
 def _full_test(window: Window, duty: Duty, *, now_ms: int) -> DutyOutcome:

@@ -7,17 +7,19 @@ from datetime import datetime, time
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.exceedance import ExceedanceColumns, LimitTable, exceedances
+from analytics.exceedance import ExceedanceColumns, LimitTable, Rules
 from analytics.grid import Grid
+from analytics.grid_judge import GridRules, judge_grid
 from analytics.offline.doubts import doubtful_cells, in_doubt
+from analytics.offline.groups import Groups, bound_of, groups_of
 from analytics.offline.plan import Plan
 from analytics.offline.registered import QUANTITIES, RegisteredSeries
 from analytics.quality import Checked, Flag, Flagged
 from analytics.quality.intervals import FlagIntervals, flag_intervals
 from analytics.quality.on_grid import grid_flags
 from analytics.ragged import RaggedSpans
-from analytics.silence import LapseColumns, grid_lapses
-from analytics.spans import FAR_MS, Spans, complement, merged
+from analytics.silence import LapseColumns
+from analytics.spans import Spans, complement
 from analytics.standards.profile import LimitEnd
 from gateway.contract.local_time import first_ms, time_zone
 from gateway.contract.registry import Pool
@@ -36,22 +38,13 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
-    """Quantities of pools that have sensors, one a row: pool, quantity, the series [from, to) of the block."""
-
-    pool: Positions
-    quantity: Positions
-    of_series: Positions
-
-
-@dataclass(frozen=True, slots=True)
 class JudgedBlock:
     """What a block showed. Series and pools count within the block.
 
     Attributes
     ----------
     begin_ms : ndarray of int64, shape (pools,)
-        When each pool's duties begin: as registered, else its first reading; FAR_MS: it has none.
+        When each pool's duties begin: as registered, else its first reading; FAR_MS: it has none. [ms]
     limit_ends : list of LimitEnd
         Of each row of the limit table.
     found : ExceedanceColumns
@@ -109,10 +102,12 @@ def judge_block(
     first = int(book.first[block.pool_from])
     series = book.series[first : int(book.first[block.pool_to])]
     pool_of = book.pool_of[first : int(book.first[block.pool_to])] - block.pool_from
-    groups = _groups(pool_of, book.quantity_of[first : int(book.first[block.pool_to])])
+    groups = groups_of(pool_of, book.quantity_of[first : int(book.first[block.pool_to])])
     pools = book.pools[block.pool_from : block.pool_to]
     begin_ms = _begins(pools, grid, pool_of, first_ms_of_pool)
 
+    # A reading from a time at which its sensor was not registered is nobody's neighbour either.
+    _leave_out_unregistered(grid, series)
     flagged = _flags(block, series, plan, to_ms=to_ms)
     told = judged_cells(grid, from_ms=from_ms, to_ms=to_ms)
     part = Flagged(flagged.flag[:, told], flagged.reason[:, told])
@@ -124,43 +119,37 @@ def judge_block(
     )
     intervals = flag_intervals(part, within)
     np.copyto(grid.value, np.nan, where=flagged.flag != Flag.GOOD)
-    _leave_out_unregistered(grid, series)
-    doubtful = doubtful_cells(grid, series, [plan.rules[one.pool] for one in series])
+    doubtful = doubtful_cells(grid, series, [plan.whole_rules[one.pool] for one in series])
     doubted = _covered(grid, doubtful, groups, age_ms)
 
     ends, limits = _limit_table(series, plan)
     profile = plan.profiles[block.pool_from]
     confirmation = profile.confirmation(QUANTITIES[0])
-    no_earlier = np.maximum(begin_ms, from_ms)
-    found = exceedances(
-        grid,
+    bound = bound_of(groups, series, begin_ms=begin_ms, duty_of=plan.monitoring)
+    rules = GridRules(
         limits=limits,
-        confirm_ms=confirmation.confirm_ms,
-        clear_ms=confirmation.clear_ms,
-        gap_ms=np.array([plan.gap_ms(one) for one in series], dtype=np.int64),
-        opening=opening,
-        pool_of=pool_of,
-        now_ms=to_ms,
-        begin_ms=no_earlier,
-    )
-    bound = _bound(groups, series, plan, block, begin_ms)
-    lapses = grid_lapses(
-        grid,
+        confirmation=Rules(
+            confirm_ms=confirmation.confirm_ms,
+            clear_ms=confirmation.clear_ms,
+            gap_ms=np.array([plan.gap_ms(one) for one in series], dtype=np.int64),
+            opening=opening,
+            pool_of=pool_of,
+            begin_ms=np.maximum(begin_ms, from_ms),
+        ),
         group=groups.of_series,
         age_ms=age_ms,
         bound=bound,
-        opening=opening,
         pool_of_group=groups.pool,
-        now_ms=to_ms,
     )
+    verdicts = judge_grid(grid, rules, now_ms=to_ms)
     return JudgedBlock(
         block=block,
         groups=groups,
         begin_ms=begin_ms,
         limit_ends=ends,
-        found=found,
-        in_doubt=in_doubt(grid, doubtful, found),
-        lapses=_within(lapses, from_ms=from_ms, to_ms=to_ms),
+        found=verdicts.exceedances,
+        in_doubt=in_doubt(grid, doubtful, verdicts.exceedances),
+        lapses=_within(verdicts.lapses, from_ms=from_ms, to_ms=to_ms),
         bound=bound,
         suspect_group=np.concatenate((suspect[0], doubted[0])),
         suspect=np.concatenate((suspect[1], doubted[1])),
@@ -174,13 +163,6 @@ def judged_cells(grid: Grid, *, from_ms: int, to_ms: int) -> slice:
     """Steps of a grid that have a part in [from, to); those before only tell how things stood."""
     first = max((from_ms - grid.start_ms) // grid.step_ms, 0)
     return slice(first, max(-(-(min(to_ms, grid.end_ms) - grid.start_ms) // grid.step_ms), first))
-
-
-def _groups(pool_of: Positions, quantity_of: Positions) -> Groups:
-    """Series are ascending by pool and quantity, so that those of a group stand together."""
-    new = np.ones(len(pool_of), dtype=np.bool_)
-    new[1:] = (np.diff(pool_of) != 0) | (np.diff(quantity_of) != 0)
-    return Groups(pool_of[new], quantity_of[new], (np.cumsum(new) - 1).astype(np.intp))
 
 
 def _begins(
@@ -245,7 +227,9 @@ def _ages(groups: Groups, block: Block, plan: Plan) -> NDArray[np.int64]:
         (groups.pool + block.pool_from).tolist(), groups.quantity.tolist(), strict=True
     ):
         duty = plan.monitoring(pool, quantity)
-        ages.append(plan.rules[pool].online_age_ms(QUANTITIES[quantity]) if duty is None else duty.age_ms)
+        ages.append(
+            plan.whole_rules[pool].online_age_ms(QUANTITIES[quantity]) if duty is None else duty.age_ms
+        )
     return np.array(ages, dtype=np.int64)
 
 
@@ -291,27 +275,6 @@ def _limit_table(series: Sequence[RegisteredSeries], plan: Plan) -> tuple[list[L
         from_ms, until_ms = int(one.spans[0, 0]), int(one.spans[-1, 1])
         rows += [(row, end, hysteresis, from_ms, until_ms) for end in plan.rules[one.pool].ends(quantity)]
     return [row[1] for row in rows], LimitTable.of(rows)
-
-
-def _bound(
-    groups: Groups,
-    series: Sequence[RegisteredSeries],
-    plan: Plan,
-    block: Block,
-    begin_ms: NDArray[np.int64],
-) -> RaggedSpans:
-    """By group, when a sensor is registered and the pool has begun; for a duty, while that is in force."""
-    spans: list[list[tuple[int, int]]] = [[] for _ in groups.pool]
-    for row, one in enumerate(series):
-        low, high = int(begin_ms[one.pool - block.pool_from]), FAR_MS
-        duty = plan.monitoring(one.pool, one.quantity)
-        if duty is not None:
-            low = max(low, -FAR_MS if duty.from_ms is None else duty.from_ms)
-            high = min(high, FAR_MS if duty.to_ms is None else duty.to_ms)
-        spans[int(groups.of_series[row])] += [
-            (max(start, low), min(end, high)) for start, end in one.spans.tolist()
-        ]
-    return RaggedSpans.of([merged(np.array(of_group, dtype=np.int64).reshape(-1, 2)) for of_group in spans])
 
 
 def _within(lapses: LapseColumns, *, from_ms: int, to_ms: int) -> LapseColumns:

@@ -15,6 +15,8 @@ from analytics.standards.profile import KindRules
 from gateway.contract.quantities import Quantity
 
 Positions = NDArray[np.intp]
+#: Finer than any probe, coarser than what a float32 of two digits before the point cannot hold.
+_DECIMALS = 5
 
 
 def doubtful_cells(grid: Grid, series: Sequence[RegisteredSeries], rules: Sequence[KindRules]) -> Positions:
@@ -68,7 +70,9 @@ def _near(grid: Grid, row: int, rules: KindRules) -> tuple[Positions, Positions]
 
 def _channel(grid: Grid, row: int, step: Positions) -> Channel:
     step = step[~np.isnan(grid.value[row, step])]
-    return Channel(grid.measured_at_ms(np.array([row]), step), grid.value[row, step].astype(np.float64))
+    # A float32 of 7.8 is 7.8000002: rounded, so that a value on a limit stays on it.
+    value = np.round(grid.value[row, step].astype(np.float64), _DECIMALS)
+    return Channel(grid.measured_at_ms(np.array([row]), step), value)
 
 
 def in_doubt(grid: Grid, cells: Positions, found: ExceedanceColumns) -> NDArray[np.bool_]:

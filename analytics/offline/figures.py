@@ -104,7 +104,7 @@ class Figures:
         for row, (pool, quantity) in enumerate(zip(pools, groups.quantity.tolist(), strict=True)):
             if self._plan.monitoring(pool, quantity) is not None:
                 of_row = judged.lapses.group == row
-                self._add_duty(
+                self.add_duty(
                     pool, DutyKind.ONLINE_MONITORING, quantity, judged.bound[row], lapses[of_row], None
                 )
 
@@ -123,11 +123,11 @@ class Figures:
                 np.array([finding.start_ms if doubted else FAR_MS]),
             )
         for duty, quantity, outcome in found.duties:
-            self._add_duty(
+            self.add_duty(
                 pool, duty.duty, _code(quantity), outcome.bound, outcome.overdue, outcome.unverified
             )
 
-    def _add_duty(
+    def add_duty(
         self,
         pool: int,
         duty: DutyKind,
@@ -136,6 +136,7 @@ class Figures:
         overdue: Spans,
         unverified: Spans | None,
     ) -> None:
+        """Take when a duty of a pool was due, overdue, and when nobody can tell (None: never). [ms]"""
         row = len(self._duties)
         self._duties.append((pool, DUTIES.index(duty), quantity))
         self._duty_due.append(due)
@@ -206,7 +207,7 @@ class Figures:
             by_rules.setdefault(id(rules), []).append(pool)
         names = [quantity.value for quantity in QUANTITIES]
         for pools in by_rules.values():
-            items = items_of(self._plan.indicator_rules[pools[0]], at_ms=to_ms - 1)
+            items = items_of(self._plan.whole_rules[pools[0]], at_ms=to_ms - 1)
             for period in _INDICATOR_PERIODS:
                 figures = figures_of(
                     items,

@@ -15,7 +15,7 @@ from analytics.offline.refusals import Refusals
 from analytics.offline.registered import QUANTITIES
 from analytics.offline.rows import Problem
 from analytics.offline.spill import Records, Spill
-from gateway.contract.times import format_timestamp
+from analytics.offline.tables import chosen, instants, numbers
 
 #: A value of float32 and its offset.
 CELL_BYTES = 6
@@ -292,15 +292,18 @@ def _same(rows: Records, step_ms: int) -> NDArray[np.bool_]:
 def _without(
     rows: Records, refused: NDArray[np.bool_], plan: Plan, refusals: Refusals, problem: Problem
 ) -> Records:
-    for row in rows[refused]:
-        one = plan.book.series[int(row["series"])]
-        fields = {
-            "pool_id": plan.book.pools[one.pool].pool_id,
-            "sensor_id": one.sensor.sensor_id,
-            "quantity": QUANTITIES[one.quantity].value,
-            "measured_at": format_timestamp(int(row["at_ms"])),
-            "value": f"{row['value']:.7g}",
+    faulty = rows[refused]
+    if len(faulty):
+        series, book = faulty["series"].astype(np.intp), plan.book
+        texts = {
+            "pool_id": chosen([book.pools[one.pool].pool_id for one in book.series], series),
+            "sensor_id": chosen([one.sensor.sensor_id for one in book.series], series),
+            "quantity": chosen([QUANTITIES[one.quantity].value for one in book.series], series),
+            "measured_at": instants(faulty["at_ms"]),
+            "value": numbers(faulty["value"]),
         }
-        refusals.refuse_row(int(row["number"]), problem, fields)
+        refusals.refuse_rows(
+            np.ascontiguousarray(faulty["number"]), np.full(len(faulty), problem, dtype=np.uint8), texts
+        )
     kept: Records = rows[~refused]
     return kept

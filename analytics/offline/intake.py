@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.offline.ahead import read_ahead
-from analytics.offline.readings_file import BadLine, ReadingsFile
+from analytics.offline.readings_file import ReadingsFile
 from analytics.offline.refusals import Refusals
 from analytics.offline.registered import MANUAL, NONE, Known, SeriesBook
 from analytics.offline.rows import Rows
@@ -109,27 +109,15 @@ def take_in(
         last_ms=-FAR_MS,
         readings=0,
     )
-    bad_lines: list[BadLine] = []
-    for rows in read_ahead(file.batches(bad_lines)):
+    batches = file.batches() if refusals is None else file.batches(refusals.refuse_lines)
+    for rows in read_ahead(batches):
         known = book.known(rows)
-        if refusals is not None:
-            if known.problem is not None:
-                refusals.refuse(rows, known.problem)
-            if bad_lines:
-                refusals.refuse_lines(_taken(bad_lines))
+        if refusals is not None and known.problem is not None:
+            refusals.refuse(rows, known.problem)
         _sort(found, rows, known, sink, from_ms=from_ms, to_ms=to_ms, lead_ms=lead_ms, only=only)
         found.n_rows += len(rows)
         progress(found.n_rows)
-    if refusals is not None:
-        lines = _taken(bad_lines)
-        refusals.refuse_lines(lines)
     return found
-
-
-def _taken(lines: list[BadLine]) -> list[BadLine]:
-    taken = lines[:]
-    del lines[: len(taken)]
-    return taken
 
 
 def _sort(

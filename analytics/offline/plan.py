@@ -38,14 +38,15 @@ class Run:
 class Plan:
     """The pools of a book with their profiles, cut down to the duties that are judged, and rules.
 
-    `indicator_rules` are those of the whole profiles: what is not judged is left out of the indicator, and it says so.
+    `whole_rules` are those of the whole profiles: how old a value may be does not depend on what is judged, and what is not
+    judged is left out of the indicator, which says so.
     `left_out`: duties of these profiles that files cannot show.
     """
 
     book: SeriesBook
     profiles: tuple[Profile, ...]
     rules: tuple[KindRules, ...]
-    indicator_rules: tuple[KindRules, ...]
+    whole_rules: tuple[KindRules, ...]
     judged: tuple[DutyKind, ...]
     left_out: tuple[DutyKind, ...]
 
@@ -75,7 +76,7 @@ class Plan:
     def gap_ms(self, one: RegisteredSeries) -> int:
         """Longest distance of two readings of a series that is no gap. [ms]"""
         return gap_ms(
-            self.rules[one.pool], quantity=QUANTITIES[one.quantity], interval_s=one.sensor.interval_s
+            self.whole_rules[one.pool], quantity=QUANTITIES[one.quantity], interval_s=one.sensor.interval_s
         )
 
     def monitoring(self, pool: int, quantity: int) -> Duty | None:
@@ -100,7 +101,7 @@ def plan_of(book: SeriesBook, profiles: Mapping[str, Profile], *, with_publicati
         book=book,
         profiles=tuple(cut[pool.profile] for pool in book.pools),
         rules=tuple(rules_for(cut[pool.profile], pool.kind) for pool in book.pools),
-        indicator_rules=tuple(rules_for(profiles[pool.profile], pool.kind) for pool in book.pools),
+        whole_rules=tuple(rules_for(profiles[pool.profile], pool.kind) for pool in book.pools),
         judged=judged,
         left_out=tuple(duty for duty in DutyKind if duty in every and duty not in judged),
     )

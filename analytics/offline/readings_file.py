@@ -1,6 +1,6 @@
 """A file of readings, CSV or Parquet, read in batches of bounded size; nothing of the file is kept."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,12 @@ COLUMNS = ("pool_id", "sensor_id", "quantity", "measured_at", "value")
 STATUS = "status"
 _NUMBERS = ("measured_at", "value", PUBLISHED_AT)
 _PARQUET_MAGIC = b"PAR1"
+_ZIP_MAGIC = b"PK\x03\x04"
 _PARQUET_ROWS = 524_288
 _CSV_BLOCK_BYTES = 16 * 2**20
+_HEADER_BYTES = 65_536
+#: So many bad lines are kept before they are told.
+_LINES_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,19 @@ class BadLine:
     expected: int
 
 
+BadLines = Callable[[Sequence[BadLine]], None]
+
+
+def _ignore(_lines: Sequence[BadLine]) -> None:
+    """Nobody asks."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadingsFile:
     """What is known of a file before its rows are read.
 
     `n_rows` and `span_ms` (first and last time, both included) are None where only reading all of it could tell.
+    `delimiter`: of a CSV file, what stands between its columns.
     """
 
     path: Path
@@ -45,9 +57,10 @@ class ReadingsFile:
     wanted: tuple[str, ...]
     n_rows: int | None
     span_ms: tuple[int, int] | None
+    delimiter: str = ","
 
-    def batches(self, bad_lines: list[BadLine]) -> Iterator[Rows]:
-        """The rows in their order. Lines with other columns than the header's are added to `bad_lines`.
+    def batches(self, bad_lines: BadLines = _ignore) -> Iterator[Rows]:
+        """The rows in their order. Lines with other columns than the header's are told to `bad_lines`, some at once.
 
         Raises
         ------
@@ -55,10 +68,15 @@ class ReadingsFile:
             If the file breaks off or holds what cannot be decoded.
         """
         read = _parquet_batches if self.is_parquet else _csv_batches
+        if self.n_rows == 0:
+            return
         try:
             yield from read(self, bad_lines)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise OfflineError(f"{self.path} cannot be read to its end: {_first_line(error)}") from error
+            hint = "; save it as UTF-8" if "UTF8" in str(error) else ""
+            raise OfflineError(
+                f"{self.path} cannot be read to its end: {_first_line(error)}{hint}"
+            ) from error
 
 
 def open_readings(path: Path, *, needed: Sequence[str] = COLUMNS) -> ReadingsFile:
@@ -90,9 +108,11 @@ def check_columns(path: Path, found: Sequence[str], needed: Sequence[str]) -> No
     """OfflineError if a needed column is not there, or is there twice."""
     lacking = [name for name in needed if name not in found]
     if lacking:
+        lower = {name.strip().lower() for name in found}
+        hint = "; names are in lower case and without spaces" if lower & set(lacking) else ""
         raise OfflineError(
             f"{path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}; "
-            f"it has {', '.join(found) or 'none'}"
+            f"it has {', '.join(found) or 'none'}{hint}"
         )
     twice = [name for name in (*needed, STATUS) if list(found).count(name) > 1]
     if twice:
@@ -102,17 +122,40 @@ def check_columns(path: Path, found: Sequence[str], needed: Sequence[str]) -> No
 def _first_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+    told = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+    no_text = isinstance(error, UnicodeDecodeError) or "UTF8" in told or "\ufffd" in told
+    return f"{told}; save it as UTF-8" if no_text else told
 
 
 def _look_at_csv(path: Path) -> ReadingsFile:
+    # As the reader itself does, by the name's ending: a compressed file is read through.
+    with pa.input_stream(str(path)) as file:
+        header = file.read(_HEADER_BYTES)
+    if header.startswith(_ZIP_MAGIC):
+        raise OfflineError(f"{path} is a spreadsheet or another ZIP file: save it as CSV")
+    # Some spreadsheets write other delimiters; a header of ours has none of them in a name.
+    words = header.split(b"\n", maxsplit=1)[0]
+    delimiter = next((one for one in ";\t" if one.encode() in words and b"," not in words), ",")
+    if b"\n" not in header and b"\r" not in header and len(header) < _HEADER_BYTES:
+        names = tuple(name.strip(' "') for name in header.decode("utf-8-sig").split(delimiter))
+        return replace(_csv_file(path, names, delimiter), n_rows=0)
     with csv.open_csv(
         path,
         read_options=csv.ReadOptions(use_threads=False),
-        parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip"),
+        parse_options=_parse_options(delimiter, lambda _: "skip"),
     ) as reader:
         names = tuple(reader.schema.names)
-    return ReadingsFile(path, is_parquet=False, columns=names, wanted=(), n_rows=None, span_ms=None)
+    return _csv_file(path, names, delimiter)
+
+
+def _csv_file(path: Path, names: tuple[str, ...], delimiter: str) -> ReadingsFile:
+    return ReadingsFile(
+        path, is_parquet=False, columns=names, wanted=(), n_rows=None, span_ms=None, delimiter=delimiter
+    )
+
+
+def _parse_options(delimiter: str, on_bad_line: Callable[[Any], str]) -> csv.ParseOptions:
+    return csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=on_bad_line)
 
 
 def _look_at_parquet(path: Path) -> ReadingsFile:
@@ -166,7 +209,7 @@ def _span_of(metadata: Any) -> tuple[int, int] | None:
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
-def _parquet_batches(found: ReadingsFile, _bad_lines: list[BadLine]) -> Iterator[Rows]:
+def _parquet_batches(found: ReadingsFile, _bad_lines: BadLines) -> Iterator[Rows]:
     words = [name for name in found.wanted if name not in _NUMBERS]
     none = np.empty(0, dtype=np.int64)
     first = 1
@@ -180,13 +223,20 @@ def _parquet_batches(found: ReadingsFile, _bad_lines: list[BadLine]) -> Iterator
                 first += len(batch)
 
 
-def _csv_batches(found: ReadingsFile, bad_lines: list[BadLine]) -> Iterator[Rows]:
+def _csv_batches(found: ReadingsFile, bad_lines: BadLines) -> Iterator[Rows]:
     seen: list[int] = []
+    untold: list[BadLine] = []
+
+    def tell() -> None:
+        bad_lines(untold)
+        untold.clear()
 
     def note(row: Any) -> str:
         # The header is line 1 to the reader.
         number = int(row.number) - 1
-        bad_lines.append(BadLine(number, row.text, row.actual_columns, row.expected_columns))
+        untold.append(BadLine(number, row.text, row.actual_columns, row.expected_columns))
+        if len(untold) >= _LINES_AT_ONCE:
+            tell()
         seen.append(number)
         return "skip"
 
@@ -196,7 +246,7 @@ def _csv_batches(found: ReadingsFile, bad_lines: list[BadLine]) -> Iterator[Rows
         found.path,
         # One thread, since only then are lines numbered; it reads about ten million rows a second.
         read_options=csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
-        parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
+        parse_options=_parse_options(found.delimiter, note),
         convert_options=csv.ConvertOptions(column_types=types, include_columns=list(found.wanted)),
     ) as reader:
         first = 1
@@ -211,6 +261,8 @@ def _csv_batches(found: ReadingsFile, bad_lines: list[BadLine]) -> Iterator[Rows
                 yield rows
                 first = int(rows.numbers(np.array([len(batch) - 1]))[0]) + 1
             seen = [number for number in seen if number >= first]
+            tell()
+        tell()
 
 
 def rows_of(batch: pa.RecordBatch, *, first: int, skipped: np.ndarray[Any, np.dtype[np.int64]]) -> Rows:

@@ -44,6 +44,7 @@ class Summary:
     outside: int = 0
     without_value: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    publications: int = 0
     refused_publications: Counter[str] = field(default_factory=Counter)
     from_ms: int = 0
     to_ms: int = 0

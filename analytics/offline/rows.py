@@ -95,7 +95,11 @@ def words_of(column: pa.Array) -> Words:
     if absent:
         indices = indices.fill_null(-1)
     code = indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
-    texts = column.dictionary.to_pylist()
+    texts = column.dictionary
+    if pa.types.is_binary(texts.type) or pa.types.is_large_binary(texts.type):
+        # Some writers of Parquet do not say that bytes are text.
+        texts = texts.cast(pa.string())
+    texts = texts.to_pylist()
     words = tuple("" if text is None else str(text).strip() for text in texts)
     if "" in words:
         blank = np.array([*(word == "" for word in words), True], dtype=np.bool_)

@@ -1,53 +1,29 @@
 """Judging from files, from the first row to the last table."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.offline.ahead import read_ahead
-from analytics.offline.block import Block, JudgedBlock, judge_block, judged_cells
-from analytics.offline.errors import OfflineError
-from analytics.offline.figure_columns import compliance_columns, indicator_columns, punctuality_columns
-from analytics.offline.figures import Figures, periods
-from analytics.offline.grids import (
-    CELL_BYTES,
-    GridSink,
-    Span,
-    Statuses,
-    cells_of,
-    spilled_blocks,
-)
-from analytics.offline.intake import Intake, Sample, take_in
-from analytics.offline.plan import FROM_PUBLICATIONS, Plan, opening_of, plan_of
-from analytics.offline.publications_file import PUBLICATION_COLUMNS, read_publications
+from analytics.offline.block import Block
+from analytics.offline.errors import NoRowError, OfflineError
+from analytics.offline.grids import CELL_BYTES, GridSink, Span, Statuses, cells_of, spilled_blocks
+from analytics.offline.intake import Intake, take_in
+from analytics.offline.out_folder import REFUSED, REFUSED_PUBLICATIONS, OutFolder
+from analytics.offline.outcome import Outcome
+from analytics.offline.plan import Plan, plan_of
+from analytics.offline.publications_file import PUBLICATION_COLUMNS, PublicationsAside, read_publications
 from analytics.offline.readings_file import STATUS, ReadingsFile, open_readings
 from analytics.offline.refusals import Refusals
 from analytics.offline.registered import SeriesBook
 from analytics.offline.request import Request, Summary
-from analytics.offline.sparse import asks_probes, good_readings, key_of, sparse_findings
 from analytics.offline.spill import ROW, Spill, bounds_of
 from analytics.offline.tables import Tables
-from analytics.offline.verdict_columns import (
-    Untested,
-    count_columns,
-    exceedance_columns,
-    finding_exceedance_columns,
-    finding_lapse_columns,
-    flag_columns,
-    lapse_columns,
-    quality_columns,
-    untested_columns,
-)
-from analytics.quality import Flag
-from analytics.ragged import RaggedSpans
 from analytics.spans import FAR_MS
-from analytics.standards.profile import DutyKind
-from analytics.verdicts import Finding
 from gateway.contract.local_time import first_ms, time_zone, wall_time
-from ingest.store.records import PublicationColumns, ReadingColumns, SeriesKey
 
 _DAY = timedelta(days=1)
 _DAY_MS = 86_400_000
@@ -56,11 +32,10 @@ _LONGEST_YEARS = 30
 _TABLES = ("quality", "quality_counts", "exceedances", "lapses", "compliance", "punctuality", "indicator")
 
 Progress = Callable[[int, int | None], None]
-Publications = Mapping[int, Mapping[SeriesKey, PublicationColumns]]
 
 
 def judge_files(request: Request, *, progress: Progress = lambda _done, _total: None) -> Summary:
-    """Judge a file of readings and write the tables into a folder.
+    """Judge a file of readings and write the tables into a folder: all of them, in place of earlier ones, or none.
 
     Parameters
     ----------
@@ -78,49 +53,54 @@ def judge_files(request: Request, *, progress: Progress = lambda _done, _total: 
     file = open_readings(request.readings)
     book = SeriesBook(request.registry)
     plan = plan_of(book, request.profiles, with_publications=request.publications is not None)
-    try:
-        request.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OfflineError(f"{request.folder} cannot be made: {error.strerror}") from error
     summary = Summary(
         pools=len(book.pools), series=len(book.series), judged=plan.judged, left_out=plan.left_out
     )
     names = (*_TABLES, "flags") if request.with_flags else _TABLES
-    with Refusals(request.folder / "refused.csv") as refusals, Tables(request.folder, names) as tables:
-        publications = _publications(request, book, summary)
-        _Judging(request, file, plan, publications, refusals, tables, summary, progress).run()
-        summary.refused = refusals.counts
+    with OutFolder(request.folder) as out:
+        try:
+            with (
+                Refusals(out.path / REFUSED) as refusals,
+                PublicationsAside(book) as aside,
+                Tables(out.path, names) as tables,
+            ):
+                summary.refused = refusals.counts
+                if request.publications is not None:
+                    _take_publications(request.publications, aside, book, out, summary)
+                outcome = Outcome(request, plan, tables, aside, summary)
+                _Judging(request, file, plan, refusals, summary, progress).run(outcome)
+        except NoRowError as error:
+            told = f"{error}; see {request.folder / REFUSED}" if summary.refused else str(error)
+            if out.publish_refusals():
+                told += f"; the tables in {request.folder} are of an earlier judging"
+            raise OfflineError(told) from error
+        out.publish()
     summary.tables = tables.rows
     return summary
 
 
-def _publications(request: Request, book: SeriesBook, summary: Summary) -> Publications:
-    if request.publications is None:
-        return {}
-    path = request.folder / "refused_publications.csv"
-    with Refusals(path, columns=(*PUBLICATION_COLUMNS, STATUS)) as refusals:
-        found = read_publications(request.publications, book=book, refusals=refusals)
+def _take_publications(
+    path: Path, aside: PublicationsAside, book: SeriesBook, out: OutFolder, summary: Summary
+) -> None:
+    with Refusals(out.path / REFUSED_PUBLICATIONS, columns=(*PUBLICATION_COLUMNS, STATUS)) as refusals:
+        summary.publications = read_publications(path, aside=aside, book=book, refusals=refusals)
         summary.refused_publications = refusals.counts
-    return found
 
 
 class _Judging:
-    """One judging."""
+    """One judging: what time it covers, and how the rows come to blocks of pools, in memory or by way of the disk."""
 
     def __init__(
         self,
         request: Request,
         file: ReadingsFile,
         plan: Plan,
-        publications: Publications,
         refusals: Refusals,
-        tables: Tables,
         summary: Summary,
         progress: Progress,
     ) -> None:
         self._request, self._file, self._plan = request, file, plan
-        self._publications, self._refusals = publications, refusals
-        self._tables, self._summary = tables, summary
+        self._refusals, self._summary = refusals, summary
         self._progress = progress
         zones = {pool.time_zone for pool in plan.book.pools}
         self._zones = [time_zone(name) for name in sorted(zones)]
@@ -137,13 +117,20 @@ class _Judging:
         instants = [first_ms(midnight, zone) for zone in self._zones]
         return max(instants) if later else min(instants)
 
-    def run(self) -> None:
+    def run(self, outcome: Outcome) -> None:
+        """Read the file and hand blocks of its pools over.
+
+        Raises
+        ------
+        OfflineError
+            See `judge_files`.
+        """
         span = self._known_span()
         runs = self._plan.runs()
         if span is not None and cells_of(self._plan, runs, span) * CELL_BYTES <= self._request.grid_bytes:
-            self._judge_in_memory(GridSink(self._plan, runs, span), span)
+            self._judge_in_memory(outcome, GridSink(self._plan, runs, span), span)
         else:
-            self._judge_from_disk()
+            self._judge_from_disk(outcome)
 
     def _known_span(self) -> Span | None:
         """What the grids have to cover, if that is known before the rows are read."""
@@ -178,7 +165,7 @@ class _Judging:
             only=again,
         )
 
-    def _judge_in_memory(self, sink: GridSink, span: Span) -> None:
+    def _judge_in_memory(self, outcome: Outcome, sink: GridSink, span: Span) -> None:
         intake = self._take_in(sink)
         statuses = self._note(intake)
         crowded: list[int] = []
@@ -202,9 +189,9 @@ class _Judging:
                     pools=wanted,
                 )
 
-        self._judge(blocks(), intake)
+        outcome.judge(blocks(), intake)
 
-    def _judge_from_disk(self) -> None:
+    def _judge_from_disk(self, outcome: Outcome) -> None:
         with self._spill() as spill:
             intake = self._take_in(spill)
             statuses = self._note(intake)
@@ -217,7 +204,7 @@ class _Judging:
                 refusals=self._refusals,
                 budget_bytes=self._request.grid_bytes // 2,
             )
-            self._judge(blocks, intake)
+            outcome.judge(blocks, intake)
 
     def _spill(self) -> Spill:
         book = self._plan.book
@@ -230,10 +217,7 @@ class _Judging:
         summary.outside, summary.without_value = intake.outside, intake.without_value
         summary.samples, summary.readings = len(intake.samples), intake.readings
         if intake.first_ms > intake.last_ms:
-            raise OfflineError(
-                f"no row of {self._file.path} can be judged: {self._refusals.total} were refused, see refused.csv, "
-                f"and {intake.outside} lie outside of --from and --to"
-            )
+            raise NoRowError(self._why_none(intake))
         if self._from_ms is None:
             self._from_ms = min(_midnight(intake.first_ms, zone) for zone in self._zones)
         if self._to_ms is None:
@@ -253,135 +237,16 @@ class _Judging:
         order = np.argsort(series, kind="stable")
         return series[order].astype(np.intp), at_ms[order], code[order]
 
-    def _judge(self, blocks: Iterator[Block], intake: Intake) -> None:
-        plan = self._plan
-        from_ms, to_ms = self._summary.from_ms, self._summary.to_ms
-        opening = opening_of(plan.book.pools, from_ms=min(from_ms, intake.first_ms), to_ms=to_ms)
-        samples: dict[int, list[Sample]] = {}
-        for sample in intake.samples:
-            samples.setdefault(sample.pool, []).append(sample)
-        first_sample = np.array(
-            [
-                min((sample.at_ms for sample in samples.get(pool, ())), default=FAR_MS)
-                for pool in range(len(plan.book.pools))
-            ],
-            dtype=np.int64,
-        )
-        figures = Figures(plan)
-
-        def judged_blocks() -> Iterator[tuple[JudgedBlock, NDArray[np.floating] | None]]:
-            for block in blocks:
-                values = block.grid.value.copy() if self._request.with_flags else None
-                pools = range(block.pool_from, block.pool_to)
-                yield (
-                    judge_block(
-                        block,
-                        plan=plan,
-                        opening=RaggedSpans.of([opening[pool] for pool in pools]),
-                        first_ms_of_pool=first_sample[block.pool_from : block.pool_to],
-                        from_ms=from_ms,
-                        to_ms=to_ms,
-                    ),
-                    values,
-                )
-
-        # The next block is judged while the tables of this one are written.
-        for judged, values in read_ahead(judged_blocks(), depth=1):
-            self._write_block(judged, values)
-            figures.add_block(judged)
-            self._judge_sparse(judged, opening, samples, figures)
-        self._write_figures(figures, opening)
-
-    def _write_block(self, judged: JudgedBlock, values: NDArray[np.floating] | None) -> None:
-        plan, tables, to_ms = self._plan, self._tables, self._summary.to_ms
-        tables.add("quality", quality_columns(judged, plan))
-        tables.add("quality_counts", count_columns(judged, plan))
-        tables.add("exceedances", exceedance_columns(judged, plan, to_ms=to_ms))
-        lapses = lapse_columns(judged, plan, to_ms=to_ms)
-        tables.add("lapses", lapses)
-        if values is not None:
-            cells = judged_cells(judged.block.grid, from_ms=self._summary.from_ms, to_ms=to_ms)
-            for row in range(len(values)):
-                tables.add("flags", flag_columns(judged, plan, values[row], row, cells=cells))
-        summary = self._summary
-        summary.exceedances += len(judged.found.series)
-        summary.lapses[DutyKind.ONLINE_MONITORING] += len(lapses["start"])
-        summary.pools_without_rows += int(np.count_nonzero(judged.begin_ms == FAR_MS))
-        summary.steps_s[judged.block.grid.step_ms / 1000] += judged.block.grid.n_series
-        for flag in Flag:
-            summary.flags[flag.name.lower()] += int(judged.flag_counts[:, flag].sum())
-
-    def _judge_sparse(
-        self,
-        judged: JudgedBlock,
-        opening: RaggedSpans,
-        samples: Mapping[int, Sequence[Sample]],
-        figures: Figures,
-    ) -> None:
-        """Samples, and duties other than online monitoring, pool by pool."""
-        plan, block, summary = self._plan, judged.block, self._summary
-        raised: list[Finding] = []
-        lapsed: list[Finding] = []
-        untested: list[Untested] = []
-        for pool in range(block.pool_from, block.pool_to):
-            begin_ms = int(judged.begin_ms[pool - block.pool_from])
-            if begin_ms == FAR_MS:
-                continue
-            found = sparse_findings(
-                pool=plan.book.pools[pool],
-                venue=self._request.registry.venue_of(plan.book.pools[pool]),
-                profile=plan.profiles[pool],
-                opening=opening[pool],
-                begin_ms=begin_ms,
-                samples=samples.get(pool, ()),
-                online=self._probes(judged, pool) if asks_probes(plan.profiles[pool]) else {},
-                publications=self._publications.get(pool, {}),
-                from_ms=summary.from_ms,
-                to_ms=summary.to_ms,
-            )
-            figures.add_sparse(pool, found)
-            raised += [finding for finding in found.exceedances if finding.start_ms < summary.to_ms]
-            lapsed += [finding for finding in found.lapses if finding.start_ms < summary.to_ms]
-            untested += [
-                Untested(pool, duty, quantity, outcome.overdue)
-                for duty, quantity, outcome in found.duties
-                if duty.duty not in FROM_PUBLICATIONS
-            ]
-        times = {"from_ms": summary.from_ms, "to_ms": summary.to_ms}
-        if raised:
-            self._tables.add("exceedances", finding_exceedance_columns(raised, plan, **times))
-            summary.exceedances += len(raised)
-        if lapsed:
-            self._tables.add("lapses", finding_lapse_columns(lapsed, **times))
-            summary.lapses.update(str(finding.rule) for finding in lapsed)
-        tests = untested_columns(untested, plan, **times)
-        self._tables.add("lapses", tests)
-        summary.lapses[DutyKind.DAILY_TEST] += len(tests["start"])
-
-    def _probes(
-        self, judged: JudgedBlock, pool: int
-    ) -> dict[SeriesKey, tuple[ReadingColumns, frozenset[int]]]:
-        book, block = self._plan.book, judged.block
-        first = int(book.first[block.pool_from])
-        found = {}
-        for number in range(int(book.first[pool]), int(book.first[pool + 1])):
-            row = number - first
-            flag = judged.flagged.flag[row]
-            doubtful = np.flatnonzero((flag != Flag.GOOD) & (flag != Flag.MISSING))
-            bad = block.grid.measured_at_ms(np.array([row]), doubtful)
-            found[key_of(book.series[number])] = (good_readings(block.grid, row), frozenset(bad.tolist()))
-        return found
-
-    def _write_figures(self, figures: Figures, opening: RaggedSpans) -> None:
-        plan, tables, summary = self._plan, self._tables, self._summary
-        open_time = figures.open_time(opening, from_ms=summary.from_ms, to_ms=summary.to_ms)
-        kept, duties = figures.compliance(open_time), figures.punctuality(open_time)
-        for of_period in periods(kept):
-            tables.add("compliance", compliance_columns(of_period, plan))
-        for of_duty in periods(duties):
-            tables.add("punctuality", punctuality_columns(of_duty, plan))
-        rows = figures.indicators(open_time, kept, duties, to_ms=summary.to_ms)
-        tables.add("indicator", indicator_columns(rows, plan))
+    def _why_none(self, intake: Intake) -> str:
+        counts = {
+            "refused": self._refusals.total,
+            "outside of --from and --to": intake.outside,
+            "without a value": intake.without_value,
+        }
+        if not self._summary.rows:
+            return f"{self._file.path} has a header and no row"
+        told = ", ".join(f"{number:,} {what}" for what, number in counts.items() if number)
+        return f"no row of {self._file.path} can be judged: of {self._summary.rows:,}, {told}"
 
 
 def _midnight(at_ms: int, zone: ZoneInfo, *, days: int = 0) -> int:

@@ -8,11 +8,12 @@ import numpy as np
 
 from analytics.duties.judging import DutyOutcome, judge_duties
 from analytics.entries import Entries
+from analytics.findings import sample_findings
 from analytics.grid import Grid
 from analytics.offline.intake import Sample
 from analytics.offline.registered import QUANTITIES, RegisteredSeries
-from analytics.series import OnlineSeries, SampleSeries, sample_findings, sample_series
-from analytics.spans import FAR_MS, Spans
+from analytics.series import OnlineSeries, SampleSeries, sample_series
+from analytics.spans import FAR_MS, Instants, Spans
 from analytics.standards.profile import Duty, DutyKind, Profile, ServedBy, rules_for
 from analytics.verdicts import Finding
 from analytics.window import Window
@@ -30,13 +31,15 @@ _NOT_MEASURED_ONLY = (DutyKind.DAILY_TEST,)
 class SparseFindings:
     """What samples and publications of a pool show.
 
-    `exceedances`: by samples. `lapses`: of the duties of publishing, with their causes. `duties`: how every duty but
-    online monitoring was kept; what is overdue of a duty without lapses of its own was not measured.
+    `exceedances`: by samples. `lapses`: of the duties of publishing, with their causes. `duties`: how every duty that was
+    judged here was kept; what is overdue of a duty without lapses of its own was not measured. `sampled`: quantities and
+    times of good samples.
     """
 
     exceedances: list[Finding]
     lapses: list[Finding]
     duties: list[tuple[Duty, str, DutyOutcome]]
+    sampled: list[tuple[str, Instants]]
 
 
 def sparse_findings(
@@ -48,7 +51,7 @@ def sparse_findings(
     begin_ms: int,
     samples: Sequence[Sample],
     online: Mapping[SeriesKey, tuple[ReadingColumns, frozenset[int]]],
-    publications: Mapping[SeriesKey, PublicationColumns],
+    publications: Mapping[SeriesKey, PublicationColumns] | None,
     from_ms: int,
     to_ms: int,
 ) -> SparseFindings:
@@ -66,8 +69,8 @@ def sparse_findings(
         Of this pool, in any order; of two of one kind, sensor, quantity and time the last one given counts.
     online : mapping of SeriesKey to (ReadingColumns, frozenset of int)
         Good readings of probes, and the times of those that are not, where a duty asks for them.
-    publications : mapping of SeriesKey to PublicationColumns
-        Each sorted by `published_at_ms`.
+    publications : mapping of SeriesKey to PublicationColumns, or None
+        Each sorted by `published_at_ms`. None: the duties of publishing are not judged here.
     from_ms, to_ms : int
         It is judged as known at `to_ms`. [ms]
     """
@@ -79,7 +82,7 @@ def sparse_findings(
         opening=opening,
         online={},
         samples=_columns(samples),
-        publications=publications,
+        publications=publications or {},
         entries=Entries(),
         opening_to_ms=int(opening[-1, 1]) if len(opening) else to_ms,
         judged_from_ms=from_ms,
@@ -112,7 +115,9 @@ def sparse_findings(
     ]
     # No lapse is wanted here as a verdict: the overdue time says it all, and there are many.
     outcomes = judge_duties(replace(window, judged_from_ms=FAR_MS), probes, found, now_ms=to_ms)
-    of_publishing = judge_duties(replace(window, profile=published), probes, found, now_ms=to_ms)
+    of_publishing: list[DutyOutcome] = []
+    if publications is not None:
+        of_publishing = judge_duties(replace(window, profile=published), probes, found, now_ms=to_ms)
     return SparseFindings(
         exceedances=[
             finding for series in found for finding in sample_findings(window, series, now_ms=to_ms)
@@ -123,6 +128,7 @@ def sparse_findings(
             for part, several in ((tested, outcomes), (published, of_publishing))
             for outcome in several
         ],
+        sampled=[(series.key.quantity, series.good.measured_at_ms) for series in found],
     )
 
 
@@ -146,13 +152,12 @@ def _parts(profile: Profile) -> tuple[Profile, Profile]:
     return replace(profile, duties=tested), replace(profile, duties=published)
 
 
-def asks_probes(profile: Profile) -> bool:
-    """Whether a duty other than online monitoring looks at the readings of probes."""
-    return any(
-        duty.duty is DutyKind.ONLINE_PUBLICATION or ServedBy.ONLINE in duty.served_by
-        for part in _parts(profile)
-        for duty in part.duties
-    )
+def asks_probes(profile: Profile, *, publications: bool) -> bool:
+    """Whether a duty that is judged here looks at the readings of probes; `publications`: those of publishing are."""
+    tested, published = _parts(profile)
+    if publications and published.duties:
+        return True
+    return any(ServedBy.ONLINE in duty.served_by for duty in tested.duties)
 
 
 def good_readings(grid: Grid, row: int) -> ReadingColumns:

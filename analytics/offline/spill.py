@@ -1,12 +1,14 @@
 """Rows put aside by pool: in memory while they are few, else in temporary files that are gone when they are closed."""
 
 from collections.abc import Sequence
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from analytics.offline.errors import OfflineError
 
 #: Parts of the pools; each is read back as a whole.
 MOST_PARTS = 64
@@ -16,7 +18,8 @@ _IN_MEMORY_BYTES = 4 * 2**20
 
 #: A reading: its series, its time [ms], the number of its row in the file, its value.
 ROW = np.dtype([("series", "<i4"), ("at_ms", "<i8"), ("number", "<i8"), ("value", "<f4")])
-ROW_WIDE = np.dtype([("series", "<i4"), ("at_ms", "<i8"), ("number", "<i8"), ("value", "<f8")])
+#: A publication of a result: whose it is, when it was published and when measured. [ms]
+PUBLICATION = np.dtype([("series", "<i4"), ("at_ms", "<i8"), ("measured_ms", "<i8")])
 
 Records = NDArray[np.void]
 
@@ -66,16 +69,32 @@ class Spill:
         records["series"], records["at_ms"] = series, at_ms
         records["number"] = -1 if number is None else number
         records["value"] = value
-        part = self._part_of[series]
+        self.put(records)
+
+    def put(self, records: Records) -> None:
+        """Put records aside, of the spill's own kind; in each part they keep their order.
+
+        Raises
+        ------
+        OfflineError
+            If the disk takes no more.
+        """
+        part = self._part_of[records["series"]]
         if len(part) and (part[0] != part[-1] or part.min() != part.max()):
             # Small numbers are sorted by radix, in their order.
             order = np.argsort(part, kind="stable")
             records, part = records[order], part[order]
         edges = np.searchsorted(part, np.arange(len(self._files) + 1))
-        for index, file in enumerate(self._files):
-            low, high = int(edges[index]), int(edges[index + 1])
-            if high > low:
-                file.write(records[low:high].tobytes())
+        try:
+            for index, file in enumerate(self._files):
+                low, high = int(edges[index]), int(edges[index + 1])
+                if high > low:
+                    file.write(records[low:high].tobytes())
+        except OSError as error:
+            raise OfflineError(
+                f"rows cannot be put aside in {gettempdir()}: {error.strerror or error}; "
+                "name a folder with more room in the environment variable TMPDIR"
+            ) from error
 
     def rows(self, part: int) -> Records:
         """All rows of a part in the order in which they came."""

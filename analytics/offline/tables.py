@@ -1,6 +1,7 @@
 """Tables as they are found, written to CSV and Parquet side by side."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -159,19 +160,27 @@ class Tables:
                         csv.CSVWriter(self._folder / f"{name}.csv", pa.schema(kinds), write_options=options)
                     )
         except OSError as error:
-            self._close()
-            raise OfflineError(f"{self._folder} cannot be written to: {error.strerror or error}") from error
+            with suppress(OSError):
+                self._close()
+            raise OfflineError(f"the tables cannot be written: {error.strerror or error}") from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        try:
+            self._close()
+        except OSError as failure:
+            if kind is None:
+                raise OfflineError(
+                    f"the tables cannot be written: {failure.strerror or failure}"
+                ) from failure
 
     def _close(self) -> None:
-        for writers in self._writers.values():
-            for writer in writers:
-                writer.close()
+        with ExitStack() as stack:
+            for writers in self._writers.values():
+                for writer in writers:
+                    stack.callback(writer.close)
 
     def add(self, name: str, columns: Mapping[str, Column]) -> None:
         """Add rows to a table; one column for each of its schema's.
@@ -194,9 +203,7 @@ class Tables:
             for writer in self._writers[name][1:]:
                 writer.write_table(_with_text_times(rows))
         except OSError as error:
-            raise OfflineError(
-                f"{name} cannot be written to {self._folder}: {error.strerror or error}"
-            ) from error
+            raise OfflineError(f"{name} cannot be written: {error.strerror or error}") from error
 
 
 def _with_text_times(rows: pa.Table) -> pa.Table:
@@ -248,6 +255,16 @@ def chosen(words: Sequence[str | None], index: NDArray[np.integer]) -> pa.Array:
     """A column of texts that are among few: `words` by `index`; below 0: none."""
     rows = pa.array(index.astype(np.int64), mask=index < 0)
     return pa.array(list(words), type=TEXT).take(rows)
+
+
+def instants(at_ms: NDArray[np.int64]) -> pa.Array:
+    """Times [ms] as RFC 3339."""
+    return rfc_3339(pa.array(np.ascontiguousarray(at_ms)).cast(INSTANT))
+
+
+def numbers(value: NDArray[np.floating]) -> pa.Array:
+    """Numbers as the shortest decimals that mean them."""
+    return pa.array(np.ascontiguousarray(value)).cast(TEXT)
 
 
 def _array(column: Column, kind: pa.DataType) -> pa.Array:

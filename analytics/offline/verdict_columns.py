@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analytics.offline.block import JudgedBlock
 from analytics.offline.plan import Plan
+from analytics.offline.published import PublishedBlock
 from analytics.offline.registered import QUANTITIES
 from analytics.offline.tables import chosen
 from analytics.quality import Check, Flag
@@ -217,6 +218,36 @@ def _not_measured(start_ms: NDArray[np.int64], end_ms: NDArray[np.int64], *, to_
         "not_measured_s": times["duration_s"],
         "not_received_s": np.zeros(len(start_ms)),
         "not_published_s": np.zeros(len(start_ms)),
+    }
+
+
+def published_columns(
+    judged: JudgedBlock, found: PublishedBlock, plan: Plan, *, from_ms: int, to_ms: int
+) -> Columns:
+    """Rows of `lapses`: results that were not published in time."""
+    groups, duty_of = judged.groups, found.lapse_of
+    group = np.array([one for one, _ in found.duties], dtype=np.intp)
+    pools = (groups.pool[group] + judged.block.pool_from).tolist()
+    times = _times(np.maximum(found.start_ms, from_ms), found.end_ms, to_ms=to_ms)
+    is_open = found.end_ms == FAR_MS
+    unpublished = found.unpublished_ms / 1000
+    unmeasured = (np.minimum(found.end_ms, to_ms) - found.start_ms - found.unpublished_ms) / 1000
+    # On a tie the cause nearer to the sensor.
+    published_not = unpublished > unmeasured
+    # What is still open, or was cut, is given whole to its largest cause.
+    whole = is_open | (found.start_ms < from_ms)
+    length_s = times["duration_s"]
+    return {
+        "pool_id": chosen([plan.book.pools[pool].pool_id for pool in pools], duty_of),
+        "quantity": chosen([_QUANTITY_NAMES[code] for code in groups.quantity[group].tolist()], duty_of),
+        "profile": chosen([plan.profiles[pool].name for pool in pools], duty_of),
+        **_duty_columns([duty for _, duty in found.duties], duty_of),
+        "state": chosen([VerdictState.CLOSED, VerdictState.OPEN], is_open.astype(np.int64)),
+        **times,
+        "cause": chosen([Cause.NOT_MEASURED, Cause.NOT_PUBLISHED], published_not.astype(np.int64)),
+        "not_measured_s": np.where(whole, np.where(published_not, 0.0, length_s), unmeasured),
+        "not_received_s": np.zeros(len(duty_of)),
+        "not_published_s": np.where(whole, np.where(published_not, length_s, 0.0), unpublished),
     }
 
 

@@ -35,11 +35,12 @@ _COUNT = """INSERT INTO tally (gateway, readings) VALUES (?, ?)
 
 @dataclass(slots=True)
 class _Change:
-    """What a batch changed so far; an hour whose count is 0 has a replaced reading and no new one."""
+    """What a batch changed so far: new readings by pool and hour, and the hours in which one was replaced."""
 
     duplicates: int = 0
     conflicts: list[ReadingRow] = field(default_factory=list)
     by_hour: Counter[tuple[str, int]] = field(default_factory=Counter)
+    replaced: set[tuple[str, int]] = field(default_factory=set)
     by_gateway: Counter[int] = field(default_factory=Counter)
 
 
@@ -74,6 +75,10 @@ def write_readings(
     _extend_series(connection, numbered)
     connection.executemany(_COUNT, [item for item in change.by_gateway.items() if item[1]])
     add_arrivals(connection, ArrivalKind.READINGS, change.by_hour, stored_at_ms=stored_at_ms)
+    # An arrival of no row: something of that hour is another now.
+    add_arrivals(
+        connection, ArrivalKind.READINGS, dict.fromkeys(change.replaced, 0), stored_at_ms=stored_at_ms
+    )
     return WriteOutcome(
         stored=sum(change.by_hour.values()), duplicates=change.duplicates, conflicts=tuple(change.conflicts)
     )
@@ -147,7 +152,7 @@ def _write_one(connection: sqlite3.Connection, names: Names, entry: _NumberedRow
     connection.execute(_DISPLACE, (*columns[1:5], *columns[9:13], *standing))
     connection.execute(_REPLACE, (*columns[5:], *key))
     change.conflicts.append(old)
-    change.by_hour[new.pool_id, new.measured_at_ms - new.measured_at_ms % HOUR_MS] += 0
+    change.replaced.add((new.pool_id, new.measured_at_ms - new.measured_at_ms % HOUR_MS))
 
 
 def _as_row(

@@ -110,7 +110,7 @@ def test_the_numbers_hold_through_all_batches(tmp_path: Path, monkeypatch: pytes
     bad: list[BadLine] = []
     seen = []
     batches = 0
-    for rows in open_readings(path).batches(bad):
+    for rows in open_readings(path).batches(bad.extend):
         batches += 1
         numbers = rows.numbers(np.arange(len(rows)))
         assert numbers.tolist() == rows.value.astype(int).tolist()
@@ -135,7 +135,7 @@ def test_parquet_of_any_unit_and_kind_of_text(tmp_path: Path, unit: str, text: s
     }
     path = tmp_path / "r.parquet"
     parquet.write_table(pa.table(columns), path)
-    (rows,) = open_readings(path).batches([])
+    (rows,) = open_readings(path).batches()
     assert rows.at_ms[0] == DAY
     assert rows.at_problem is not None
     assert rows.at_problem.tolist() == [0, Problem.NO_TIME]
@@ -186,11 +186,11 @@ def test_a_file_that_breaks_off(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_bytes(",".join(HEADER[:5]).encode() + b"\np1,fc-1,ph,\xff\xfe,7.2\n")
     with pytest.raises(OfflineError, match="cannot be read to its end"):
-        list(open_readings(path).batches([]))
+        list(open_readings(path).batches())
 
 
 def test_a_header_alone_has_nothing_to_judge(tmp_path: Path) -> None:
-    with pytest.raises(OfflineError, match="no row of"):
+    with pytest.raises(OfflineError, match="has a header and no row"):
         judge_rows(tmp_path, write_csv(tmp_path / "r.csv", []), registry_text("p1"))
 
 
