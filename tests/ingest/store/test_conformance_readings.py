@@ -210,6 +210,17 @@ def test_any_order_of_three_leaves_the_same_value(store: Store, order: tuple[int
 Origin = st.tuples(st.integers(0, 2), st.sampled_from(["gw-a", "gw-b"]), st.integers(0, 3))
 
 
+def test_a_replaced_reading_is_told_of_beside_a_new_one_of_its_hour(store: Store) -> None:
+    standing = reading(value=0.5)
+    write(store, standing)
+    cursor = store.arrivals_after(None)[1]
+    earlier = standing._replace(value=0.6, received_at_ms=standing.received_at_ms - 1)
+    other = standing._replace(measured_at_ms=T0 + 60_000)
+    write(store, earlier, other, stored_at_ms=T0 + 500)
+    found = [(arrival.hour_ms, arrival.rows) for arrival in store.arrivals_after(cursor)[0]]
+    assert sorted(found) == [(T0, 0), (T0, 1)]
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     facts=st.lists(
