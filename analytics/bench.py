@@ -10,7 +10,7 @@ from analytics.entries import Entries, read_entries
 from analytics.hot import HOUR_MS, HotFacts, hour_of
 from analytics.judge import Judgement, judge
 from analytics.probe_quality import quality_back_ms
-from analytics.results import DutyState, PoolState, Verdict, VerdictKind, VerdictState, decode_verdict
+from analytics.results import DutyState, PoolState, Verdict, VerdictState, decode_verdict
 from analytics.spans import FAR_MS, Spans, merged
 from analytics.standards.profile import DutyKind, Profile, rules_for
 from analytics.verdicts import reconcile
@@ -34,6 +34,7 @@ _LOOK_BACK_FACTOR = 6
 _LAPSE_MARGIN_MS = 600_000
 _KEPT_HOT_MS = 3 * HOUR_MS
 _MOST_SEEDS = 4
+_ENDED_BY_PUBLICATION = (DutyKind.ONLINE_PUBLICATION, DutyKind.POSTING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,10 @@ class PoolBench:
         return None if self._state is None else self._state.next_change_ms
 
     @property
-    def has_open_lapse(self) -> bool:
-        """Whether a lapse was open when the pool was last judged."""
+    def lacks_publication(self) -> bool:
+        """Whether a lapse that a publication may end was open when the pool was last judged."""
         return any(
-            verdict.kind is VerdictKind.LAPSE and verdict.state is VerdictState.OPEN
+            verdict.rule in _ENDED_BY_PUBLICATION and verdict.state is VerdictState.OPEN
             for verdict in self._verdicts.values()
         )
 

@@ -32,7 +32,7 @@ _REST_FACTOR = 4
 _REST_FROM_S = 0.05
 _ARRIVALS_AT_ONCE = 10_000
 #: A publication that ends no lapse changes no verdict now; it waits so long for the next reading to be judged with it.
-_PUBLICATION_WAITS_MS = 5_000
+_PUBLICATION_WAITS_MS = 20_000
 
 
 @dataclass(slots=True)
@@ -177,7 +177,7 @@ class AnalyticsService:
                 if bench is None:
                     bench = self._open_bench(place)
                 bench.arrived(of_pool)
-                waits = not bench.has_open_lapse and all(
+                waits = not bench.lacks_publication and all(
                     arrival.kind is ArrivalKind.PUBLICATION for arrival in of_pool
                 )
                 due_ms = now_ms + _PUBLICATION_WAITS_MS if waits else now_ms

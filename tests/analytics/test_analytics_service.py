@@ -343,7 +343,12 @@ def test_a_publication_that_ends_no_lapse_waits_for_the_next_reading(store: Sqli
     service.step(T0 + 3_200)
     assert service.judged == judged
     service.step(T0 + 8_300)
+    assert service.judged == judged
+    feed(store, "pool-a", 10, 12, publish=False)
+    service.step(T0 + 10_100)
     assert service.judged == judged + 1
+    monitored = next(duty for duty in state(store).duties if duty.duty == "online_publication")
+    assert monitored.deadline_ms == T0 + 22_000
     # Past the deadline of 20 s a lapse is open, and the publication that ends it is judged at once.
     feed(store, "pool-a", 20, 24, publish=False)
     service.step(T0 + 23_500)
