@@ -29,7 +29,7 @@ _STATE_EVERY_MS = 60_000
 _AFTER_FAILURE_MS = 5_000
 #: A judging that took long (years of late readings) is repeated only after this many times as long.
 _REST_FACTOR = 4
-_REST_FROM_S = 0.05
+_REST_FROM_S = 0.25
 _ARRIVALS_AT_ONCE = 10_000
 #: A publication that ends no lapse changes no verdict now; it waits so long for the next reading to be judged with it.
 _PUBLICATION_WAITS_MS = 20_000

@@ -139,10 +139,12 @@ def lapse_findings(
         )
     edges: list[int] = []
     if pieces[-1, 1] > now_ms:
-        current = covers.by_cause(np.array([(now_ms, now_ms + 1)], dtype=np.int64))[0]
-        lead_s = max(causes[-1].values(), default=0.0) - causes[-1].get(largest_cause(current), 0.0)
         edges = covers.edges_after(now_ms)
-        edges += [now_ms + round(lead_s * 1000), now_ms + round(lead_s * 1000) + 1]
+        current = largest_cause(covers.by_cause(np.array([(now_ms, now_ms + 1)], dtype=np.int64))[0])
+        if current is not largest_cause(causes[-1]):
+            # The cause that runs now will be the largest when it has caught up.
+            lead_s = max(causes[-1].values(), default=0.0) - causes[-1].get(current, 0.0)
+            edges += [now_ms + round(lead_s * 1000), now_ms + round(lead_s * 1000) + 1]
     return findings, edges
 
 

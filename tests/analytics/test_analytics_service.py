@@ -362,6 +362,19 @@ def test_a_publication_that_ends_no_lapse_waits_for_the_next_reading(store: Sqli
     assert {verdict.state for verdict in closed} == {VerdictState.CLOSED}
 
 
+def test_an_open_lapse_is_not_judged_again_before_something_can_change(store: SqliteStore) -> None:
+    service = service_of(store, make_registry(make_pool()))
+    feed(store, "pool-a", 0, 4)
+    service.step(T0 + 3_000)
+    service.step(T0 + 22_000)
+    service.step(T0 + 22_100)
+    assert any(verdict.state is VerdictState.OPEN for verdict in verdicts(store))
+    judged = service.judged
+    for tenth in range(1, 100):
+        service.step(T0 + 22_100 + tenth * 100)
+    assert service.judged == judged
+
+
 def _facts(seed: int) -> list[tuple[int, IngestBatch | PublicationRow]]:
     """Ten minutes of a pool with trouble of every kind, as (stored_at, facts)."""
     random_ = random.Random(seed)
