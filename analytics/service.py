@@ -24,7 +24,7 @@ from ingest.store.records import Arrival, ArrivalKind, PoolStateRow, VerdictRow
 _log = structlog.get_logger()
 
 #: How often the store is asked for arrivals, and how often each pool's state is written in any case.
-_POLL_S = 0.1
+_POLL_S = 0.05
 _STATE_EVERY_MS = 60_000
 _AFTER_FAILURE_MS = 5_000
 #: A judging that took long (years of late readings) is repeated only after this many times as long.
