@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.duties.judging import DutyOutcome
-from analytics.duties.seconds import duty_seconds
 from analytics.results import DutyStanding, EndedBy, Evidence, ServingFact
 from analytics.spans import merged
 from analytics.standards.profile import ServedBy
 from gateway.contract.times import format_timestamp
 from tests.analytics.duty_case import FC, DutyCase, at, cells_of, profile_of, spans_of
+from tests.analytics.duty_seconds import duty_seconds
 
 #: 30 s: a receipt covers five cells. All histories begin on a whole cell.
 CELL = 30_000

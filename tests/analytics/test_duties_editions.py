@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from analytics.duties.seconds import duty_seconds
 from analytics.results import DutyStanding, EndedBy
 from analytics.spans import merged
 from analytics.standards.profile import Duty, Profile, load_profile
 from gateway.contract.registry import PoolKind
 from tests.analytics.duty_case import DAY, FC, HOUR, DutyCase, at
+from tests.analytics.duty_seconds import duty_seconds
 
 CHANGE = at("2026-07-01 12:00")
 

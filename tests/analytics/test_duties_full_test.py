@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from analytics.duties.facts import BEGIN, FactPart, serving_facts
 from analytics.duties.full_test import bound_seasons, report_parts, season_end_ms, seasons
-from analytics.duties.seconds import duty_seconds
 from analytics.entries import Report
 from analytics.publication import overdue_pieces
 from analytics.results import DutyStanding, EndedBy, Evidence, ServingFact
 from analytics.spans import EMPTY, FAR_MS, cut, merged
 from gateway.contract.registry import PoolKind
 from tests.analytics.duty_case import DAY, DutyCase, at, cells_of, spans_of
+from tests.analytics.duty_seconds import duty_seconds
 
 YEAR = 365 * DAY
 BEGIN_MS = at("2024-03-01 12:00")

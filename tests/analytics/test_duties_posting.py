@@ -3,11 +3,11 @@
 import pytest
 
 from analytics.duties.posting import evidenced, posting_days
-from analytics.duties.seconds import duty_seconds
 from analytics.results import Cause, DutyStanding, EndedBy, Evidence, ServingFact
 from analytics.spans import merged
 from gateway.contract.registry import PoolKind
 from tests.analytics.duty_case import DAY, FC, HOUR, MINUTE, PH, DutyCase, at
+from tests.analytics.duty_seconds import duty_seconds
 
 BEGIN = at("2026-06-30 23:00")
 SECOND = 1000

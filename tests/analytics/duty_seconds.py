@@ -1,4 +1,4 @@
-"""How long duties were due, kept, overdue and unverified: what compliance counts. Pure."""
+"""How long duties were due, kept, overdue and unverified: what the tests of duties add up."""
 
 from dataclasses import dataclass
 
