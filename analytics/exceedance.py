@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analytics.grid import Grid
 from analytics.machine import Mask, Sequences, decisions, exceeded, pieces_of, unverified_since
 from analytics.ragged import RaggedSpans
-from analytics.screening import Unusual, screen
+from analytics.screening import Unusual
 from analytics.spans import FAR_MS, Instants, Spans
 from analytics.standards.limits import LimitEnd, Side
 from analytics.zones import Cells, Zones, cells_of, times_of, zones_of
@@ -159,41 +159,18 @@ class Rules:
     begin_ms: Instants | None = None
 
 
-def exceedances(
-    grid: Grid,
-    *,
-    limits: LimitTable,
-    confirm_ms: int,
-    clear_ms: int,
-    gap_ms: NDArray[np.int64],
-    opening: RaggedSpans,
-    pool_of: Positions,
-    now_ms: int,
-    begin_ms: Instants | None = None,
-) -> ExceedanceColumns:
-    """Confirmed exceedances of every series of a grid of good readings up to now, cut by opening.
+def exceedances_among(
+    grid: Grid, unusual: Unusual, *, limits: LimitTable, rules: Rules, now_ms: int
+) -> Iterator[ExceedanceColumns]:
+    """Confirmed exceedances up to now, in open time, among the cells of one screen of `LimitTable.usual`.
 
-    Limits are cast once to the grid's dtype. A gap is NaN; readings that are suspect have to be NaN too. See `Rules`
-    for the parameters.
+    Limits are cast once to the grid's dtype. A gap is NaN; readings that are suspect have to be NaN too.
 
     Raises
     ------
     ValueError
         If a `gap_ms` is below two steps: then cells side by side might hold a gap; choose a finer grid.
     """
-    rules = Rules(confirm_ms, clear_ms, gap_ms, opening, pool_of, begin_ms)
-    inside_from, inside_to = limits.usual(grid.n_series, grid.value.dtype)
-    return ExceedanceColumns.joined(
-        part
-        for unusual in screen(grid, inside_from=inside_from, inside_to=inside_to)
-        for part in exceedances_among(grid, unusual, limits=limits, rules=rules, now_ms=now_ms)
-    )
-
-
-def exceedances_among(
-    grid: Grid, unusual: Unusual, *, limits: LimitTable, rules: Rules, now_ms: int
-) -> Iterator[ExceedanceColumns]:
-    """Exceedances among the cells of one screen of `LimitTable.usual`; see `exceedances`."""
     if grid.n_series and int(rules.gap_ms.min()) < 2 * grid.step_ms:
         raise ValueError(f"gap_ms of {int(rules.gap_ms.min())} needs a grid of half of it or finer")
     zones = zones_of(grid, unusual, confirm_ms=rules.confirm_ms, clear_ms=rules.clear_ms)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from analytics.exceedance import ExceedanceColumns, LimitTable, Rules, exceedances_among
 from analytics.grid import Grid
 from analytics.ragged import RaggedSpans
-from analytics.screening import screen
+from analytics.screening import CELLS_AT_ONCE, screen
 from analytics.silence import LapseColumns, SilentSpans, lapses_of, silent_among
 
 Positions = NDArray[np.intp]
@@ -81,7 +81,9 @@ class GridVerdicts:
     lapses: LapseColumns
 
 
-def judge_grid(grid: Grid, rules: GridRules, *, now_ms: int) -> GridVerdicts:
+def judge_grid(
+    grid: Grid, rules: GridRules, *, now_ms: int, cells_at_once: int = CELLS_AT_ONCE
+) -> GridVerdicts:
     """Exceedances and lapses of online monitoring up to now, in open time.
 
     Parameters
@@ -91,22 +93,23 @@ def judge_grid(grid: Grid, rules: GridRules, *, now_ms: int) -> GridVerdicts:
     rules : GridRules
     now_ms : int
         What lasts until then is open. [ms]
+    cells_at_once : int
+        See `screen`.
 
     Returns
     -------
     verdicts : GridVerdicts
-        Equal to `exceedances` and `grid_lapses`, from one screen instead of two.
 
     Raises
     ------
     ValueError
-        See `exceedances`.
+        If a `gap_ms` or an allowed age is below two steps of the grid: choose a finer one.
     """
     inside_from, inside_to = rules.limits.usual(grid.n_series, grid.value.dtype)
     exceeded: list[ExceedanceColumns] = []
     silent: list[SilentSpans] = []
     age_ms = rules.age_ms[rules.group]
-    for unusual in screen(grid, inside_from=inside_from, inside_to=inside_to):
+    for unusual in screen(grid, inside_from=inside_from, inside_to=inside_to, cells_at_once=cells_at_once):
         exceeded += exceedances_among(
             grid, unusual, limits=rules.limits, rules=rules.confirmation, now_ms=now_ms
         )

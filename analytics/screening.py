@@ -13,6 +13,8 @@ from analytics.grid import Grid
 
 Positions = NDArray[np.intp]
 
+#: Cells of whole series whose few unusual ones are worked on together.
+CELLS_AT_ONCE = 4_000_000
 #: Cells of a tile: values, two masks and what is written of them stay in a core's second-level cache.
 _TILE_CELLS = 65_536
 
@@ -57,7 +59,7 @@ def screen(
     *,
     inside_from: NDArray[np.floating],
     inside_to: NDArray[np.floating],
-    cells_at_once: int = 4_000_000,
+    cells_at_once: int = CELLS_AT_ONCE,
 ) -> Iterator[Unusual]:
     """Find the cells outside [inside_from, inside_to], gaps included.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analytics.grid import Grid
 from analytics.ragged import RaggedSpans
-from analytics.screening import Positions, Unusual, screen, stretches
+from analytics.screening import Positions, Unusual, stretches
 from analytics.spans import FAR_MS, Instants, Spans
 
 
@@ -38,55 +38,6 @@ class SilentSpans:
         several = [cls(np.empty(0, dtype=np.intp), np.empty((0, 2), dtype=np.int64)), *parts]
         series, spans = ([getattr(part, field.name) for part in several] for field in fields(cls))
         return cls(np.concatenate(series), np.concatenate(spans))
-
-
-def grid_lapses(
-    grid: Grid,
-    *,
-    group: Positions,
-    age_ms: NDArray[np.int64],
-    bound: RaggedSpans,
-    opening: RaggedSpans,
-    pool_of_group: Positions,
-    now_ms: int,
-) -> LapseColumns:
-    """Overdue pieces of online monitoring up to now, for a grid of good readings.
-
-    Parameters
-    ----------
-    grid : Grid
-        Good readings up to now; a gap, and any reading that is not good, is NaN.
-    group : ndarray of intp, shape (series,)
-        Ascending.
-    age_ms : ndarray of int64, shape (groups,)
-        Allowed age of a reading. [ms]
-    bound : RaggedSpans
-        By group, when the duty binds. It cannot be overdue the instant it begins: each beginning counts as a fact.
-    opening : RaggedSpans
-        Merged opening intervals by pool.
-    pool_of_group : ndarray of intp, shape (groups,)
-    now_ms : int
-        Pieces that begin later are left out, and one that lasts until now is open.
-
-    Raises
-    ------
-    ValueError
-        If an `age_ms` is below two steps of the grid.
-    """
-    infinite = np.full(grid.n_series, np.inf, dtype=grid.value.dtype)
-    silent = SilentSpans.joined(
-        silent_among(grid, unusual, age_ms=age_ms[group])
-        for unusual in screen(grid, inside_from=-infinite, inside_to=infinite)
-    )
-    return lapses_of(
-        silent,
-        group=group,
-        age_ms=age_ms,
-        bound=bound,
-        opening=opening,
-        pool_of_group=pool_of_group,
-        now_ms=now_ms,
-    )
 
 
 def silent_among(grid: Grid, unusual: Unusual, *, age_ms: NDArray[np.int64]) -> SilentSpans:
@@ -138,7 +89,24 @@ def lapses_of(
     pool_of_group: Positions,
     now_ms: int,
 ) -> LapseColumns:
-    """Where all series of a group are silent while the duty binds and the pool is open; see `grid_lapses`."""
+    """Where all series of a group are silent while the duty binds and the pool is open.
+
+    Parameters
+    ----------
+    silent : SilentSpans
+        Of every series, from a grid of good readings up to now.
+    group : ndarray of intp, shape (series,)
+        Ascending.
+    age_ms : ndarray of int64, shape (groups,)
+        Allowed age of a reading. [ms]
+    bound : RaggedSpans
+        By group, when the duty binds. It cannot be overdue the instant it begins: each beginning counts as a fact.
+    opening : RaggedSpans
+        Merged opening intervals by pool.
+    pool_of_group : ndarray of intp, shape (groups,)
+    now_ms : int
+        Pieces that begin later are left out, and one that lasts until now is open.
+    """
     owner, spans = _all_silent(silent, group)
     late_bound = bound.later(age_ms)
     of, spans = late_bound.cut(owner, spans)

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.exceedance import ExceedanceColumns, LimitTable, Rules, exceedances, exceedances_among
+from analytics.exceedance import LimitTable, Rules
 from analytics.grid import Grid, empty_grid, scatter
+from analytics.grid_judge import GridRules, judge_grid
 from analytics.ragged import RaggedSpans
-from analytics.screening import screen
-from analytics.silence import SilentSpans, grid_lapses, lapses_of, silent_among
+from analytics.screening import CELLS_AT_ONCE
 from analytics.spans import FAR_MS, merged
 from tests.analytics import brute_force
 from tests.analytics.brute_force import End, Lapse, Piece, Reading, Span
@@ -114,57 +114,29 @@ def _ints(numbers: Sequence[int]) -> NDArray[np.int64]:
     return np.array(numbers, dtype=np.int64)
 
 
-def judge_fast(city: City, *, cells_at_once: int | None = None) -> Judged:
-    """The core: its plain functions, or one screen for both, in parts of so many cells."""
-    grid, table = grid_of(city), table_of(city.rows)
-    group, age_ms = np.array(city.group, dtype=np.intp), _ints(city.age_ms)
-    pool_of_group = np.array(city.pool_of_group, dtype=np.intp)
-    rules = Rules(
-        confirm_ms=city.confirm_ms,
-        clear_ms=city.clear_ms,
-        gap_ms=_ints(city.gap_ms),
-        opening=_ragged(city.opening),
-        pool_of=np.array(city.pool_of, dtype=np.intp),
-        begin_ms=_ints(city.begin_ms),
+def rules_of(city: City) -> GridRules:
+    """By what the core judges a city."""
+    return GridRules(
+        limits=table_of(city.rows),
+        confirmation=Rules(
+            confirm_ms=city.confirm_ms,
+            clear_ms=city.clear_ms,
+            gap_ms=_ints(city.gap_ms),
+            opening=_ragged(city.opening),
+            pool_of=np.array(city.pool_of, dtype=np.intp),
+            begin_ms=_ints(city.begin_ms),
+        ),
+        group=np.array(city.group, dtype=np.intp),
+        age_ms=_ints(city.age_ms),
+        bound=_ragged(city.bound),
+        pool_of_group=np.array(city.pool_of_group, dtype=np.intp),
     )
-    if cells_at_once is None:
-        found = exceedances(
-            grid,
-            limits=table,
-            confirm_ms=rules.confirm_ms,
-            clear_ms=rules.clear_ms,
-            gap_ms=rules.gap_ms,
-            opening=rules.opening,
-            pool_of=rules.pool_of,
-            now_ms=city.now_ms,
-            begin_ms=rules.begin_ms,
-        )
-        late = grid_lapses(
-            grid,
-            group=group,
-            age_ms=age_ms,
-            bound=_ragged(city.bound),
-            opening=rules.opening,
-            pool_of_group=pool_of_group,
-            now_ms=city.now_ms,
-        )
-    else:
-        inside_from, inside_to = table.usual(grid.n_series, grid.value.dtype)
-        parts = list(screen(grid, inside_from=inside_from, inside_to=inside_to, cells_at_once=cells_at_once))
-        found = ExceedanceColumns.joined(
-            piece
-            for part in parts
-            for piece in exceedances_among(grid, part, limits=table, rules=rules, now_ms=city.now_ms)
-        )
-        late = lapses_of(
-            SilentSpans.joined(silent_among(grid, part, age_ms=age_ms[group]) for part in parts),
-            group=group,
-            age_ms=age_ms,
-            bound=_ragged(city.bound),
-            opening=rules.opening,
-            pool_of_group=pool_of_group,
-            now_ms=city.now_ms,
-        )
+
+
+def judge_fast(city: City, *, cells_at_once: int = CELLS_AT_ONCE) -> Judged:
+    """The core, in parts of so many cells."""
+    verdicts = judge_grid(grid_of(city), rules_of(city), now_ms=city.now_ms, cells_at_once=cells_at_once)
+    found, late = verdicts.exceedances, verdicts.lapses
     pieces: list[list[Piece]] = [[] for _ in city.rows]
     for row, start, end, worst, since in zip(
         found.limit_row.tolist(),

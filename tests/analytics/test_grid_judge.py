@@ -9,30 +9,9 @@ from analytics.exceedance import Rules
 from analytics.grid import Grid
 from analytics.grid_judge import GridRules, GridVerdicts, judge_grid
 from analytics.ragged import RaggedSpans
-from analytics.spans import FAR_MS, merged
-from tests.analytics.cities import City, grid_of, judge_slow, table_of
+from analytics.spans import FAR_MS
+from tests.analytics.cities import City, grid_of, judge_slow, rules_of, table_of
 from tests.analytics.drawn_cities import cities
-
-
-def rules_of(city: City) -> GridRules:
-    def ragged(parts: list[list[tuple[int, int]]]) -> RaggedSpans:
-        return RaggedSpans.of([merged(np.array(part, dtype=np.int64).reshape(-1, 2)) for part in parts])
-
-    return GridRules(
-        limits=table_of(city.rows),
-        confirmation=Rules(
-            confirm_ms=city.confirm_ms,
-            clear_ms=city.clear_ms,
-            gap_ms=np.array(city.gap_ms, dtype=np.int64),
-            opening=ragged(city.opening),
-            pool_of=np.array(city.pool_of, dtype=np.intp),
-            begin_ms=np.array(city.begin_ms, dtype=np.int64),
-        ),
-        group=np.array(city.group, dtype=np.intp),
-        age_ms=np.array(city.age_ms, dtype=np.int64),
-        bound=ragged(city.bound),
-        pool_of_group=np.array(city.pool_of_group, dtype=np.intp),
-    )
 
 
 def rows(

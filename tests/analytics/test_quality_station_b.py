@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analytics.exceedance import LimitTable, exceedances
+from analytics.exceedance import LimitTable, Rules
 from analytics.grid import Grid
+from analytics.grid_judge import GridRules, judge_grid
 from analytics.quality import (
     Before,
     Check,
@@ -119,16 +120,12 @@ def low_exceedances(grid: Grid, flag: NDArray[np.uint8]) -> list[tuple[int, int]
         to_ms=np.array([FAR_MS]),
     )
     always = RaggedSpans(np.array([[-FAR_MS, FAR_MS]]), np.array([0, 1]))
-    found = exceedances(
+    first, age_ms = np.array([0]), np.array([3 * STEP_MS])
+    found = judge_grid(
         Grid(grid.start_ms, grid.step_ms, good, grid.offset_ms[:1]),
-        limits=limits,
-        confirm_ms=300_000,
-        clear_ms=300_000,
-        gap_ms=np.array([3 * STEP_MS]),
-        opening=always,
-        pool_of=np.array([0]),
+        GridRules(limits, Rules(300_000, 300_000, age_ms, always, first), first, age_ms, always, first),
         now_ms=grid.end_ms,
-    )
+    ).exceedances
     return list(zip(found.start_ms.tolist(), found.end_ms.tolist(), strict=True))
 
 
