@@ -1,6 +1,6 @@
 """Flags of a window's probes, each with what else its pool measures. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 
 import numpy as np
@@ -27,25 +27,26 @@ from ingest.store.records import ReadingColumns, SeriesKey, StatusCode
 _FLOAT64 = np.dtype(np.float64)
 
 
-def checked_probe(pool: Pool, profile: Profile, sensor: Sensor | None, quantity: Quantity) -> Checked:
-    """A probe as the quality checks need it; None for a sensor that is not registered."""
-    calibrated_at_ms: tuple[int, ...] = ()
-    if sensor is not None and sensor.calibrated_on is not None:
-        midnight = datetime.combine(sensor.calibrated_on, time())
-        calibrated_at_ms = (first_ms(midnight, time_zone(pool.time_zone)),)
+def checked_probe(pool: Pool, profile: Profile, entries: Sequence[Sensor], quantity: Quantity) -> Checked:
+    """A probe as the quality checks need it.
+
+    `entries` are its entries in the registry whose calibrations count, the newest last; none if it is not registered.
+    """
+    zone = time_zone(pool.time_zone)
+    days = {entry.calibrated_on for entry in entries if entry.calibrated_on is not None}
     return Checked(
         quantity,
         profile.quality_rules(quantity),
-        interval_s=None if sensor is None else sensor.interval_s,
+        interval_s=entries[-1].interval_s if entries else None,
         begin_ms=pool.from_ms,
-        calibrated_at_ms=calibrated_at_ms,
+        calibrated_at_ms=tuple(first_ms(datetime.combine(day, time()), zone) for day in sorted(days)),
     )
 
 
 def quality_back_ms(pool: Pool, profile: Profile) -> int:
     """How far before a reading lie others of its pool on which its flag depends, `Before` given. [ms]"""
     return max(
-        (look_back_ms(checked_probe(pool, profile, sensor, sensor.quantity)) for sensor in pool.sensors),
+        (look_back_ms(checked_probe(pool, profile, [sensor], sensor.quantity)) for sensor in pool.sensors),
         default=0,
     )
 
@@ -107,7 +108,9 @@ class _Channels:
 
     def checked(self, key: SeriesKey) -> Checked:
         window = self._window
-        return checked_probe(window.pool, window.profile, window.sensor(key), Quantity(key.quantity))
+        sensor = window.sensor(key)
+        entries = () if sensor is None else (sensor,)
+        return checked_probe(window.pool, window.profile, entries, Quantity(key.quantity))
 
     def tracks(self, key: SeriesKey, quantity: str) -> tuple[Track, ...]:
         """Other probes of a quantity."""

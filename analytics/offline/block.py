@@ -1,8 +1,7 @@
 """One block of pools on a grid: flags, exceedances, silence. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, time
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +13,14 @@ from analytics.offline.doubts import doubtful_cells, in_doubt
 from analytics.offline.groups import Groups, bound_of, groups_of
 from analytics.offline.plan import Plan
 from analytics.offline.registered import QUANTITIES, RegisteredSeries
-from analytics.quality import Checked, Flag, Flagged
+from analytics.probe_quality import checked_probe
+from analytics.quality import Flag, Flagged
 from analytics.quality.intervals import FlagIntervals, flag_intervals
 from analytics.quality.on_grid import grid_flags
 from analytics.ragged import RaggedSpans
 from analytics.silence import LapseColumns
 from analytics.spans import Spans, complement
 from analytics.standards.profile import LimitEnd
-from gateway.contract.local_time import first_ms, time_zone
 from gateway.contract.registry import Pool
 
 Positions = NDArray[np.intp]
@@ -197,23 +196,15 @@ def _flags(block: Block, series: Sequence[RegisteredSeries], plan: Plan, *, to_m
         status = np.zeros(grid.value.shape, dtype=np.uint8)
         status[row[there], step[there]] = code[there]
     checked = [
-        Checked(
-            quantity=QUANTITIES[one.quantity],
-            rules=plan.profiles[one.pool].quality_rules(QUANTITIES[one.quantity]),
+        replace(
+            checked_probe(
+                plan.book.pools[one.pool], plan.profiles[one.pool], one.entries, QUANTITIES[one.quantity]
+            ),
             pool=one.pool,
-            interval_s=one.sensor.interval_s,
-            begin_ms=plan.book.pools[one.pool].from_ms,
-            calibrated_at_ms=_calibrations(one, plan),
         )
         for one in series
     ]
     return grid_flags(grid, series=checked, status=status, now_ms=to_ms)
-
-
-def _calibrations(one: RegisteredSeries, plan: Plan) -> tuple[int, ...]:
-    zone = time_zone(plan.book.pools[one.pool].time_zone)
-    days = {entry.calibrated_on for entry in one.entries if entry.calibrated_on is not None}
-    return tuple(first_ms(datetime.combine(day, time()), zone) for day in sorted(days))
 
 
 def _flag_counts(flag: NDArray[np.uint8]) -> NDArray[np.int64]:
