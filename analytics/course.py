@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from analytics.machine import Mask, Sequences, decisions
 from analytics.ragged import RaggedSpans
 from analytics.spans import EMPTY, FAR_MS, Instants, Spans, merged
-from analytics.standards.limits import LimitEnd, Side
+from analytics.standards.limits import LimitEnd, Side, in_force_at
 from analytics.standards.profile import Confirmation
 
 _FIRST = np.zeros(1, dtype=np.intp)
@@ -78,7 +78,7 @@ def in_force(at_ms: Instants, end: LimitEnd) -> Mask | None:
     """Which instants lie in the time in which a limit judges; None if all do. `at_ms` ascends."""
     if not len(at_ms) or (end.from_ms <= at_ms[0] and at_ms[-1] < end.to_ms):
         return None
-    return (at_ms >= end.from_ms) & (at_ms < end.to_ms)
+    return in_force_at(end.limit, at_ms)
 
 
 def course(

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.chemistry import chlorine_doubtful, newest_young
-from analytics.spans import FAR_MS, Instants
-from analytics.standards.limits import Limit, Tier
+from analytics.spans import Instants
+from analytics.standards.limits import Limit, Tier, in_force_at
 from analytics.standards.profile import KindRules
 from gateway.contract.quantities import Quantity
 
@@ -56,7 +56,7 @@ def doubtful_chlorine(
                 continue
             if not ((ph.value < of_ph.low) | (ph.value > of_ph.high)).any():
                 continue
-            chosen = np.flatnonzero(_in_force(chlorine.at_ms, limit) & _in_force(chlorine.at_ms, of_ph))
+            chosen = np.flatnonzero(in_force_at(limit, chlorine.at_ms) & in_force_at(of_ph, chlorine.at_ms))
             at_ms = chlorine.at_ms[chosen]
             acidity = newest_young(
                 at_ms, measured_at_ms=ph.at_ms, value=ph.value, age_ms=rules.online_age_ms(Quantity.PH)
@@ -82,9 +82,3 @@ def doubtful_chlorine(
 
 def _operating(rules: KindRules, quantity: Quantity) -> list[Limit]:
     return [limit for limit in rules.limits if limit.quantity == quantity and limit.tier is Tier.OPERATING]
-
-
-def _in_force(at_ms: Instants, limit: Limit) -> NDArray[np.bool_]:
-    from_ms = -FAR_MS if limit.from_ms is None else limit.from_ms
-    to_ms = FAR_MS if limit.to_ms is None else limit.to_ms
-    return (at_ms >= from_ms) & (at_ms < to_ms)

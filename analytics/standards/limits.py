@@ -5,7 +5,10 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 
-from analytics.spans import FAR_MS
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.spans import FAR_MS, Instants
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry import PoolKind
 
@@ -154,6 +157,13 @@ def _full_value_end(value: float, closed: bool, side: Side, decimals: int | None
 def in_force(from_ms: int | None, to_ms: int | None, at_ms: int) -> bool:
     """Whether an instant lies in [from, to); None is open."""
     return (from_ms is None or from_ms <= at_ms) and (to_ms is None or at_ms < to_ms)
+
+
+def in_force_at(limit: Limit, at_ms: Instants) -> NDArray[np.bool_]:
+    """Which instants lie in the time in which a limit judges, [from, to); shape of `at_ms`."""
+    from_ms = -FAR_MS if limit.from_ms is None else limit.from_ms
+    to_ms = FAR_MS if limit.to_ms is None else limit.to_ms
+    return (at_ms >= from_ms) & (at_ms < to_ms)
 
 
 def overlap(one: tuple[int | None, int | None], other: tuple[int | None, int | None]) -> bool:

@@ -10,7 +10,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analytics.standards.limits import LimitEnd, Side, Tier
+from analytics.standards.limits import LimitEnd, Side, Tier, in_force_at
 from analytics.standards.profile import KindRules
 
 
@@ -105,7 +105,7 @@ def compare_samples(values: ArrayLike, *, measured_at_ms: ArrayLike, ends: Seque
     )
     there = ~np.isnan(value)
     for row, end in enumerate(ends):
-        judged = there & (at_ms >= end.from_ms) & (at_ms < end.to_ms)
+        judged = there & in_force_at(end.limit, at_ms)
         outside = judged & _beyond(value, end)
         # A standard that rounds may put a value outside that has not reached an open end: no distance is negative.
         distance = end.value - value[outside] if end.side is Side.LOW else value[outside] - end.value
