@@ -1,6 +1,5 @@
 """From the outbox to the broker: live messages at once, the backlog in its window, again what no receipt named in time."""
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,15 @@ _log = structlog.get_logger()
 _UNACKNOWLEDGED_FACTOR = 6
 #: How often to look for messages whose time is up, at most. [ms]
 _LOOK_EVERY_MS = 1000
+#: The window of unconfirmed messages begins with this, and never closes further. It doubles when receipts are younger
+#: than so much (ingest gives one a second, so that half a second is spent on the way), and halves when they take this
+#: share of the resend time. So a live message finds no long queue before it either.
+_FIRST_WINDOW = 2000
+_SOON_MS = 1500
+_LATE_SHARE = 0.3
+#: The backlog is read in pieces of at most this many messages, and of not much less while more room is about to come.
+_PIECE = 1000
+_FEWEST = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +31,15 @@ class Pace:
     """How a gateway sends.
 
     Live messages are always sent at once. Of the backlog at most `backlog_window` wait for the broker and at most
-    `unconfirmed_window` for receipts, so that neither broker nor ingest is flooded after an outage.
+    `unconfirmed_window` for receipts, so that neither broker nor ingest is flooded after an outage. The second one opens
+    by and by while receipts come soon, and closes while they come late: a city's gateways share what ingest can take.
     """
 
     #: How long after the broker's acknowledgement a receipt may take. [s]
     resend_after_s: float = 10.0
     status_every_s: float = 60.0
-    backlog_window: int = 200
-    unconfirmed_window: int = 2000
+    backlog_window: int = 2000
+    unconfirmed_window: int = 10_000
     #: The longest a step waits for a message or a receipt before it looks again. [s]
     longest_wait_s: float = 1.0
 
@@ -76,7 +85,10 @@ class Delivery:
         #: Receipts that could not be applied yet, because the disk was full.
         self._receipts: list[Receipt] = []
         self._heard_at_ms = -1
+        #: When the youngest confirmed message was sent: what was sent before it has been overtaken.
+        self._confirmed_sent_ms = -1
         self._look_at_ms = 0
+        self._window = min(_FIRST_WINDOW, pace.unconfirmed_window)
         #: The backlog was looked through up to this id; False: there is nothing behind it.
         self._next_id = 0
         self._backlog = False
@@ -86,9 +98,10 @@ class Delivery:
 
     def send(self, messages: Iterable[OutboxMessage], now_ms: int) -> None:
         """Send live messages now, if there is a connection; else they join the backlog."""
-        for message in messages:
-            if not self._send(message, now_ms):
-                self.expect_backlog(message.message_id - 1)
+        with self._publisher.batch():
+            for message in messages:
+                if not self._send(message, now_ms):
+                    self.expect_backlog(message.message_id - 1)
 
     def expect_backlog(self, after_id: int = 0) -> None:
         """Look through the outbox again, from after an id on."""
@@ -115,8 +128,8 @@ class Delivery:
                     self.expect_backlog()
                     self.news = True
                 case Disconnected():
-                    # paho sends its unacknowledged packets again by itself; the rest waits for receipts or time.
-                    pass
+                    # What the broker has taken waits for receipts, or time; the rest never arrived.
+                    self._forget_unacknowledged()
                 case Acknowledged(packet_id):
                     message_id = self._packets.pop(packet_id, None)
                     under_way = None if message_id is None else self._under_way.get(message_id)
@@ -126,8 +139,7 @@ class Delivery:
                     self._receipts.append(event)
         if self._receipts:
             self._outbox.apply_receipts(self._receipts)
-            for receipt in self._receipts:
-                self._forget(receipt)
+            self._forget_confirmed(now_ms)
             self._receipts.clear()
             self._heard_at_ms = now_ms
             if revived := self._outbox.revive():
@@ -140,17 +152,32 @@ class Delivery:
                 self.expect_backlog()
                 self.news = True
 
-    def _forget(self, receipt: Receipt) -> None:
-        ranges = sorted(receipt.stored)
-        starts = [first for first, _ in ranges]
-        furthest = [0] * len(ranges)
-        reach = -1
-        for index, (_, last) in enumerate(ranges):
-            furthest[index] = reach = max(reach, last)
-        for under_way in list(self._under_way.values()):
-            place = bisect_right(starts, under_way.seq) - 1
-            if under_way.boot_id == receipt.boot_id and place >= 0 and under_way.seq <= furthest[place]:
-                del self._under_way[under_way.message_id]
+    def _forget_confirmed(self, now_ms: int) -> None:
+        """Forget what the receipts name, and set the window by how long they took."""
+        oldest_ms: int | None = None
+        for receipt in self._receipts:
+            for first_id, last_id in self._outbox.ids_of(receipt):
+                for message_id in self._under_way_within(first_id, last_id):
+                    sent_at_ms = self._under_way.pop(message_id).sent_at_ms
+                    oldest_ms = sent_at_ms if oldest_ms is None else min(oldest_ms, sent_at_ms)
+                    self._confirmed_sent_ms = max(self._confirmed_sent_ms, sent_at_ms)
+        if oldest_ms is None:
+            return
+        if now_ms - oldest_ms <= _SOON_MS:
+            self._window = min(2 * self._window, self._pace.unconfirmed_window)
+        elif now_ms - oldest_ms >= _LATE_SHARE * self._pace.resend_after_s * 1000:
+            self._window = min(max(self._window // 2, _FIRST_WINDOW), self._pace.unconfirmed_window)
+
+    def _under_way_within(self, first_id: int, last_id: int) -> list[int]:
+        if last_id - first_id < len(self._under_way):
+            return [one for one in range(first_id, last_id + 1) if one in self._under_way]
+        return [one for one in self._under_way if first_id <= one <= last_id]
+
+    def _forget_unacknowledged(self) -> None:
+        for message_id in self._packets.values():
+            self._under_way.pop(message_id, None)
+        self._packets.clear()
+        self.expect_backlog()
 
     def send_backlog(self, now_ms: int) -> None:
         """Send older messages, oldest first, as far as their windows allow."""
@@ -162,7 +189,9 @@ class Delivery:
             self._send_all(self._outbox.newest(), now_ms)
             self._newest_first = False
         while (room := self._room()) > 0:
-            batch = self._outbox.pending(after_id=self._next_id, limit=room)
+            if room < _FEWEST < len(self._packets):
+                return  # PUBACKs are about to come; larger pieces are less work
+            batch = self._outbox.pending(after_id=self._next_id, limit=min(room, _PIECE))
             if not batch:
                 self._backlog = False
                 return
@@ -171,18 +200,19 @@ class Delivery:
             self._next_id = max(self._next_id, batch[-1].message_id)
 
     def _room(self) -> int:
-        return min(
-            self._pace.backlog_window - len(self._packets),
-            self._pace.unconfirmed_window - len(self._under_way),
-        )
+        return min(self._pace.backlog_window - len(self._packets), self._window - len(self._under_way))
 
     def _send_all(self, messages: Sequence[OutboxMessage], now_ms: int) -> bool:
-        return all(
-            message.message_id in self._under_way or self._send(message, now_ms) for message in messages
-        )
+        with self._publisher.batch():
+            return all(
+                message.message_id in self._under_way or self._send(message, now_ms) for message in messages
+            )
 
     def _give_up_waiting(self, now_ms: int) -> None:
-        """Count messages that the broker took and no receipt named in time, and let them be sent again."""
+        """Count messages that the broker took and no receipt named in time, and let them be sent again.
+
+        While receipts come, and none for anything sent later, ingest is behind: sending again would only add to that.
+        """
         if now_ms < self._look_at_ms:
             return
         resend_ms = int(self._pace.resend_after_s * 1000)
@@ -191,7 +221,12 @@ class Delivery:
         over: list[_UnderWay] = []
         for under_way in self._under_way.values():
             if under_way.acknowledged_at_ms is not None:
-                if now_ms - under_way.acknowledged_at_ms >= resend_ms:
+                waited_ms = now_ms - under_way.acknowledged_at_ms
+                overtaken = self._confirmed_sent_ms > under_way.sent_at_ms
+                patience = (
+                    1 if overtaken or now_ms - self._heard_at_ms >= resend_ms else _UNACKNOWLEDGED_FACTOR
+                )
+                if waited_ms >= resend_ms * patience:
                     unconfirmed[under_way.message_id] = self._heard_at_ms < under_way.sent_at_ms
                     over.append(under_way)
             elif now_ms - under_way.sent_at_ms >= resend_ms * _UNACKNOWLEDGED_FACTOR:
@@ -218,8 +253,9 @@ class Delivery:
         self._under_way.clear()
 
     def shift(self, by_ms: int) -> None:
-        """Follow a clock that was put back."""
+        """Follow a clock that was put back, or ahead."""
         self._heard_at_ms += by_ms
+        self._confirmed_sent_ms += by_ms
         self._look_at_ms += by_ms
         for under_way in self._under_way.values():
             under_way.sent_at_ms += by_ms

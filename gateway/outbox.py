@@ -1,23 +1,35 @@
 """Store-and-forward on disk: a message stays here until a receipt names it.
 
-SQLite in WAL mode with synchronous FULL: what `append` returned survives a kill and a power cut. One process, one
-thread; a lock file refuses a second process.
+SQLite in WAL mode. What `append` returned survives a kill and a power cut: its commit waits for one fsync of the log
+(synchronous FULL), and for none else. Receipts, PUBACK counts and revivals wait for none: should a power cut undo them,
+their messages are sent once more, and ingest knows them. When the log has 4 MiB, it is copied into the file, with one
+fsync of each. Newer messages are rows, appended side by side; when more than `ROWS_KEPT` and a group wait, the oldest are
+packed into a compressed group in the commit that appends. One process, one thread; a lock file refuses a second process.
 """
 
-import shutil
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from gateway.contract.receipts import Receipt
 from gateway.errors import OutboxError
-from gateway.outbox_file import OutboxAccount, account_of, open_outbox_file, read_account
+from gateway.outbox_boots import Boots
+from gateway.outbox_file import account_of, read_account
+from gateway.outbox_groups import (
+    StoredMessage,
+    change_states,
+    pack_oldest,
+    revive_packed,
+)
+from gateway.outbox_packing import DEAD, DEAD_IN_SILENCE, GONE, GROUP_SPAN, MOST_PUBACKS
+from gateway.outbox_records import Draft, Dropped, OutboxAccount, OutboxMessage
+from gateway.outbox_room import Room
+from gateway.outbox_storage import OutboxStorage
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
     "MOST_PUBACKS",
+    "ROWS_KEPT",
     "Draft",
     "Dropped",
     "Outbox",
@@ -26,46 +38,16 @@ __all__ = [
     "read_account",
 ]
 
-#: A message that the broker took this often without a receipt goes to the dead letters.
-MOST_PUBACKS = 5
-#: Default room for payloads; beyond it the oldest are dropped, and recorded as dropped.
+#: Default room in the file; beyond it the oldest are dropped, and recorded as dropped. A pool of three quantities, read
+#: every 10 s, takes about 0.3 MB a day: ten such pools fit for two months.
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
-#: When room is made, this share of it is freed at once, so that it is not made for each message.
-_DROP_SHARE = 0.02
+#: This many of the newest messages are never packed: in an ordinary hour nothing is.
+ROWS_KEPT = 2048
 
-_COLUMNS = "id, boot_id, seq, topic, payload, readings, created_at_ms"
-
-
-class OutboxMessage(NamedTuple):
-    """A kept message. `created_at_ms` is when it was appended."""
-
-    message_id: int
-    boot_id: str
-    seq: int
-    topic: str
-    payload: bytes
-    readings: int
-    created_at_ms: int
+_STORED = "id, topic, payload, readings, created_at_ms, state"
 
 
-class Draft(NamedTuple):
-    """A message to append: its topic, its payload once the seq is known, and how many readings it carries."""
-
-    topic: str
-    encode: Callable[[int], bytes]
-    readings: int
-
-
-class Dropped(NamedTuple):
-    """Readings given up for lack of room: the span of their appending, and how much they were."""
-
-    from_ms: int
-    to_ms: int
-    messages: int
-    readings: int
-
-
-class Outbox:
+class Outbox(OutboxStorage):
     """The outbox of one gateway.
 
     Parameters
@@ -73,7 +55,7 @@ class Outbox:
     path : Path
         The file; its folder is made.
     max_bytes : int
-        Room for payloads. [byte]
+        Room in the file, as it is on disk, packed; the log beside it takes some 4 MiB more. [byte]
 
     Raises
     ------
@@ -84,17 +66,13 @@ class Outbox:
     """
 
     def __init__(self, path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        self.path = path
-        self._max_bytes = max_bytes
+        super().__init__(path)
         self._boot_id: str | None = None
-        self._connection, self._lock = open_outbox_file(path)
+        self._room = Room(self._connection, max_bytes)
         try:
-            # Dead letters take room too, but only what may still be sent is dropped to make some.
-            self._bytes = self._number(
-                "SELECT coalesce(sum(length(payload)), 0) FROM "
-                "(SELECT payload FROM message UNION ALL SELECT payload FROM dead_message)"
-            )
-            self._dead_in_silence = self._number("SELECT count(*) FROM dead_message WHERE in_silence")
+            self._boots = Boots(self._rows("SELECT boot_id, first_id, next_seq FROM boot"))
+            self._row_count = self._number("SELECT count(*) FROM message")
+            self._silent = self._count_silent()
         except BaseException:
             self.close()
             raise
@@ -104,9 +82,12 @@ class Outbox:
         with self._transaction():
             if self._rows("SELECT 1 FROM boot WHERE boot_id = ?", (boot_id,)):
                 raise OutboxError(f"boot {boot_id!r} was begun before: every start needs an id of its own")
+            first_id = self._number("SELECT coalesce(max(first_id + next_seq), 1) FROM boot")
             self._connection.execute(
-                "INSERT INTO boot (boot_id, begun_at_ms) VALUES (?, ?)", (boot_id, now_ms)
+                "INSERT INTO boot (boot_id, begun_at_ms, first_id) VALUES (?, ?, ?)",
+                (boot_id, now_ms, first_id),
             )
+        self._boots.begin(boot_id, first_id)
         self._boot_id = boot_id
 
     @property
@@ -118,49 +99,35 @@ class Outbox:
 
     def append(self, drafts: Sequence[Draft], now_ms: int) -> list[OutboxMessage]:
         """Keep messages, in one commit, and return them with their seq. They are on disk when this returns."""
-        messages = []
         boot_id = self.boot_id
+        first_id = self._boots.first_id(boot_id)
+        with self._translated():
+            self._disk.look()
         with self._transaction():
-            seq = self.next_seq()
-            for draft in drafts:
-                payload = draft.encode(seq)
-                inserted = self._connection.execute(
-                    "INSERT INTO message (boot_id, seq, topic, payload, readings, created_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
-                    (boot_id, seq, draft.topic, payload, draft.readings, now_ms),
+            begin = self.next_seq()
+            messages = [
+                OutboxMessage(
+                    first_id + seq, boot_id, seq, draft.topic, draft.encode(seq), draft.readings, now_ms
                 )
-                message_id = inserted.lastrowid or 0
-                messages.append(
-                    OutboxMessage(message_id, boot_id, seq, draft.topic, payload, draft.readings, now_ms)
-                )
-                seq += 1
+                for seq, draft in enumerate(drafts, begin)
+            ]
+            self._connection.executemany(
+                f"INSERT INTO message ({_STORED}) VALUES (?, ?, ?, ?, ?, 0)",
+                [(one.message_id, one.topic, one.payload, one.readings, now_ms) for one in messages],
+            )
             self._connection.execute(
                 "UPDATE boot SET next_seq = ?, readings = readings + ? WHERE boot_id = ?",
-                (seq, sum(draft.readings for draft in drafts), boot_id),
+                (begin + len(messages), sum(draft.readings for draft in drafts), boot_id),
             )
-            added = sum(len(message.payload) for message in messages)
-            freed = self._make_room(self._bytes + added - self._max_bytes)
-        self._bytes += added - freed
+            row_count = self._row_count + len(messages)
+            while row_count >= ROWS_KEPT + GROUP_SPAN:
+                row_count -= pack_oldest(self._connection)
+            dropped = self._room.make(self._groups, before_id=first_id + begin)
+            if dropped is not None:
+                self._record_drop(dropped)
+                row_count = self._number("SELECT count(*) FROM message")
+        self._row_count = row_count
         return messages
-
-    def _make_room(self, over_bytes: int) -> int:
-        """Drop the oldest messages if there is too much by `over_bytes`; returns what was freed. [byte]"""
-        if over_bytes <= 0:
-            return 0
-        wanted = over_bytes + int(self._max_bytes * _DROP_SHARE)
-        freed = messages = readings = last_id = 0
-        first_ms: int | None = None
-        last_ms = 0
-        for message_id, size, count, created_at_ms in self._connection.execute(
-            "SELECT id, length(payload), readings, created_at_ms FROM message ORDER BY id"
-        ):
-            if freed >= wanted:
-                break
-            first_ms = created_at_ms if first_ms is None else first_ms
-            last_ms, last_id = created_at_ms, message_id
-            freed, messages, readings = freed + size, messages + 1, readings + count
-        self._connection.execute("DELETE FROM message WHERE id <= ?", (last_id,))
-        self._record_drop(Dropped(last_ms if first_ms is None else first_ms, last_ms, messages, readings))
-        return freed
 
     def _record_drop(self, span: Dropped) -> None:
         self._connection.execute(
@@ -181,22 +148,33 @@ class Outbox:
 
     def apply_receipts(self, receipts: Sequence[Receipt]) -> int:
         """Unite receipts, in one commit; returns how many messages are forgotten."""
-        forgotten = freed = 0
-        with self._transaction():
-            for receipt in receipts:
-                for first, last in receipt.stored:
-                    key = (receipt.boot_id, first, last)
-                    for table in ("message", "dead_message"):
-                        sizes = self._rows(
-                            f"DELETE FROM {table} WHERE boot_id = ? AND seq BETWEEN ? AND ? RETURNING length(payload)",
-                            key,
-                        )
-                        forgotten += len(sizes)
-                        freed += sum(size for (size,) in sizes)
-            silent = self._number("SELECT count(*) FROM dead_message WHERE in_silence")
-        self._bytes -= freed
-        self._dead_in_silence = silent
-        return forgotten
+        spans = [span for receipt in receipts for span in self.ids_of(receipt)]
+        if not spans:
+            return 0
+        try:
+            return self._forget(spans)
+        except OutboxError:
+            if not self._disk.give_reserve():
+                raise
+            return self._forget(spans)
+
+    def _forget(self, spans: Sequence[tuple[int, int]]) -> int:
+        rows = packed = 0
+        with self._transaction(fsync=False):
+            for first_id, last_id in spans:
+                rows += self._connection.execute(
+                    "DELETE FROM message WHERE id BETWEEN ? AND ?", (first_id, last_id)
+                ).rowcount
+                packed += len(change_states(self._connection, first_id, last_id, lambda _state: GONE))
+            silent = self._count_silent() if self._silent else 0
+        self._row_count -= rows
+        self._silent = silent
+        return rows + packed
+
+    def ids_of(self, receipt: Receipt) -> list[tuple[int, int]]:
+        """First and last id of the messages that a receipt names, as far as there ever were such; ascending, disjoint."""
+        current = self.next_seq() if receipt.boot_id == self._boot_id else None
+        return self._boots.ids(receipt.boot_id, receipt.stored, next_seq=current)
 
     def count_pubacks(self, taken: Mapping[int, bool]) -> list[int]:
         """Count that the broker took messages once more, and no receipt came in time.
@@ -211,57 +189,102 @@ class Outbox:
         list of int
             Messages that this made dead letters.
         """
-        dead = []
-        with self._transaction():
+        dead: list[int] = []
+
+        def one_more(message_id: int, in_silence: bool) -> list[tuple[int, int]]:  # noqa: FBT001 - as in `taken`
+            last = DEAD_IN_SILENCE if in_silence else DEAD
+            counted = self._rows(
+                f"UPDATE message SET state = CASE state WHEN {MOST_PUBACKS - 1} THEN ? ELSE state + 1 END "
+                f"WHERE id = ? AND state < {MOST_PUBACKS} RETURNING id, state",
+                (last, message_id),
+            )
+            return counted or change_states(
+                self._connection,
+                message_id,
+                message_id,
+                lambda state: (
+                    state if state >= MOST_PUBACKS else last if state + 1 == MOST_PUBACKS else state + 1
+                ),
+            )
+
+        with self._transaction(fsync=False):
             for message_id, in_silence in taken.items():
-                counted = self._rows(
-                    "UPDATE message SET pubacks = pubacks + 1 WHERE id = ? RETURNING pubacks", (message_id,)
-                )
-                if not counted or counted[0][0] < MOST_PUBACKS:
-                    continue
-                self._connection.execute(
-                    f"INSERT INTO dead_message SELECT {_COLUMNS}, ? FROM message WHERE id = ?",
-                    (in_silence, message_id),
-                )
-                self._connection.execute("DELETE FROM message WHERE id = ?", (message_id,))
-                dead.append(message_id)
-        self._dead_in_silence += sum(taken[message_id] for message_id in dead)
+                dead += [one for one, state in one_more(message_id, in_silence) if state >= MOST_PUBACKS]
+        self._silent += sum(taken[message_id] for message_id in dead)
         return dead
 
     def revive(self) -> int:
         """Take dead letters back that died while no receipt came at all: ingest was away, not they at fault."""
-        if not self._dead_in_silence:
+        if not self._silent:
             return 0
-        with self._transaction():
-            self._connection.execute(
-                f"INSERT INTO message ({_COLUMNS}) SELECT {_COLUMNS} FROM dead_message WHERE in_silence"
-            )
-            revived = self._connection.execute("DELETE FROM dead_message WHERE in_silence").rowcount
-        self._dead_in_silence = 0
+        with self._transaction(fsync=False):
+            revived = self._connection.execute(
+                "UPDATE message SET state = 0 WHERE state = ?", (DEAD_IN_SILENCE,)
+            ).rowcount
+            revived += revive_packed(self._connection)
+        self._silent = 0
         return revived
 
     def pending(self, *, after_id: int = 0, limit: int = 100) -> list[OutboxMessage]:
         """Kept messages after an id, oldest first, of every boot."""
-        return self._messages("FROM message WHERE id > ? ORDER BY id LIMIT ?", (after_id, limit))
+        with self._translated():
+            return list(islice(map(self._message, self._stored(after_id, "<")), limit))
+
+    def _stored(self, after_id: int, compared: str) -> Iterator[StoredMessage]:
+        """What is pending (`<`) or dead (`>=`) after an id, oldest first: groups, then rows."""
+        wants_dead = compared == ">="
+        for stored in self._groups.after(after_id):
+            if (stored.state >= MOST_PUBACKS) == wants_dead:
+                yield stored
+        query = f"SELECT {_STORED} FROM message WHERE id > ? AND state {compared} {MOST_PUBACKS} ORDER BY id"
+        for row in self._connection.execute(query, (after_id,)):
+            yield StoredMessage(*row)
+
+    def _message(self, stored: StoredMessage) -> OutboxMessage:
+        boot_id, seq = self._boots.of_id(stored.message_id)
+        return OutboxMessage(
+            stored.message_id,
+            boot_id,
+            seq,
+            stored.topic,
+            stored.payload,
+            stored.readings,
+            stored.created_at_ms,
+        )
 
     def newest(self) -> list[OutboxMessage]:
         """The newest kept message of each topic: what the public waits for after an outage."""
-        return self._messages("FROM message WHERE id IN (SELECT max(id) FROM message GROUP BY topic)", ())
+        query = (
+            f"SELECT {_STORED} FROM message WHERE id IN "
+            f"(SELECT max(id) FROM message WHERE state < {MOST_PUBACKS} GROUP BY topic)"
+        )
+        found = [StoredMessage(*row) for row in self._rows(query)]
+        with self._translated():
+            found += self._groups.newest_of_other_topics({stored.topic for stored in found})
+        return [self._message(stored) for stored in sorted(found)]
 
     def dead_letters(self) -> list[OutboxMessage]:
         """Messages that the broker took five times and nobody confirmed, oldest first."""
-        return self._messages("FROM dead_message ORDER BY id", ())
+        with self._translated():
+            return [self._message(stored) for stored in self._stored(0, ">=")]
 
     def holds(self, message_id: int) -> bool:
         """Whether a message is still here, pending or dead."""
-        query = "SELECT EXISTS (SELECT 1 FROM message WHERE id = ?) + EXISTS (SELECT 1 FROM dead_message WHERE id = ?)"
-        return self._number(query, (message_id, message_id)) > 0
+        if self._rows("SELECT 1 FROM message WHERE id = ?", (message_id,)):
+            return True
+        with self._translated():
+            return any(one.message_id == message_id for one in islice(self._groups.after(message_id - 1), 1))
 
     def ranges(self) -> list[tuple[str, int, int]]:
         """What is kept, for the status: (boot_id, first seq, next seq) of each boot that has something."""
-        return self._rows(
-            "SELECT boot_id, min(seq), max(seq) + 1 FROM message GROUP BY boot_id ORDER BY min(id)"
-        )
+        with self._translated():
+            spans = list(self._groups.pending_spans(self._boots.cut))
+        for boot_first_id, boot_last_id in self._boots.spans():
+            query = (
+                f"SELECT min(id), max(id) FROM message WHERE id BETWEEN ? AND ? AND state < {MOST_PUBACKS}"
+            )
+            spans += [row for row in self._rows(query, (boot_first_id, boot_last_id)) if row[0] is not None]
+        return self._boots.ranges(spans)
 
     def next_seq(self) -> int:
         """Seq of the next message of the current boot."""
@@ -275,52 +298,30 @@ class Outbox:
     @property
     def fill(self) -> float:
         """Share of the room that is taken, 0 to about 1."""
-        return self._bytes / self._max_bytes
+        with self._translated():
+            return self._room.fill()
 
     def hours_left(self, *, bytes_per_hour: float) -> float | None:
-        """How long the room, or the disk, lasts without receipts at a rate; None while no rate is known. [h]"""
+        """How long the room, or the disk, lasts without receipts; None while no rate is known. [h]
+
+        Parameters
+        ----------
+        bytes_per_hour : float
+            Payload that is appended; what it will take when packed is told by what was packed last. [byte/h]
+        """
         if bytes_per_hour <= 0:
             return None
-        room = min(self._max_bytes - self._bytes, shutil.disk_usage(self.path.parent).free)
-        return max(0.0, room / bytes_per_hour)
+        with self._translated():
+            left = self._room.left(disk_free=self._disk.free())
+            return max(0.0, left / (bytes_per_hour * self._room.packed_share()))
 
     def account(self) -> OutboxAccount:
         """Totals since the outbox was made."""
         with self._translated():
             return account_of(self._connection)
 
-    def close(self) -> None:
-        """Give back file and lock; what is kept stays."""
-        self._connection.close()
-        self._lock.close()
-
-    def _messages(self, source: str, parameters: tuple[int, ...]) -> list[OutboxMessage]:
-        return [OutboxMessage(*row) for row in self._rows(f"SELECT {_COLUMNS} {source}", parameters)]
-
-    def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-        with self._translated():
-            return self._connection.execute(query, parameters).fetchall()
-
-    def _number(self, query: str, parameters: tuple[Any, ...] = ()) -> int:
-        return int(self._rows(query, parameters)[0][0])
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise OutboxError(
-                f"{self.path}: {error}. Is the disk full? What was kept before is safe"
-            ) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._translated():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # SQLite ends it by itself when the disk is full
-                    self._connection.execute("ROLLBACK")
-                raise
+    def _count_silent(self) -> int:
+        return self._number(
+            f"SELECT (SELECT count(*) FROM message WHERE state = {DEAD_IN_SILENCE}) "
+            "+ (SELECT coalesce(sum(silent), 0) FROM packed_left)"
+        )

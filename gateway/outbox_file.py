@@ -1,54 +1,50 @@
-"""The outbox's file: its tables, opening it, the lock that keeps a second process out, and its account."""
+"""The outbox's file: its tables, opening it, the lock that keeps a second process out, and its account.
+
+Newer messages are rows of `message`; older ones are packed into `packed_group`, whose bodies never change, while
+`packed_left` says what became of each member. A message's id is the `first_id` of its boot plus its seq, so neither is
+kept beside it. `state` is explained in `outbox_packing`.
+"""
 
 import fcntl
 import sqlite3
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO
 
 from gateway.errors import OutboxError, OutboxHeldError
+from gateway.outbox_format1 import account_of_format_1, migrate_format_1
+from gateway.outbox_packing import MOST_PUBACKS
+from gateway.outbox_records import OutboxAccount
 
 #: Written into the file; a file of a later format is refused, not guessed at.
-_FORMAT = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS boot (
-  boot_id TEXT PRIMARY KEY, begun_at_ms INTEGER NOT NULL, next_seq INTEGER NOT NULL DEFAULT 0,
-  readings INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS message (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, boot_id TEXT NOT NULL, seq INTEGER NOT NULL, topic TEXT NOT NULL,
-  payload BLOB NOT NULL, readings INTEGER NOT NULL, created_at_ms INTEGER NOT NULL, pubacks INTEGER NOT NULL DEFAULT 0,
-  UNIQUE (boot_id, seq));
-CREATE TABLE IF NOT EXISTS dead_message (
-  id INTEGER PRIMARY KEY, boot_id TEXT NOT NULL, seq INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
-  readings INTEGER NOT NULL, created_at_ms INTEGER NOT NULL, in_silence INTEGER NOT NULL, UNIQUE (boot_id, seq));
-CREATE TABLE IF NOT EXISTS dropped (
+_FORMAT = 2
+#: A file of which this share is unused, and this much, is made smaller when it is opened. [byte]
+_UNUSED_SHARE, _UNUSED_BYTES = 0.75, 4 * 1024 * 1024
+#: Pages of a new file: a commit writes two, so small ones spare an SD card half of what 4,096 would write. [byte]
+_PAGE_BYTES = 1024
+_SCHEMA = (
+    """CREATE TABLE boot (
+  boot_id TEXT PRIMARY KEY, begun_at_ms INTEGER NOT NULL, first_id INTEGER NOT NULL,
+  next_seq INTEGER NOT NULL DEFAULT 0, readings INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
+    """CREATE TABLE message (
+  id INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, readings INTEGER NOT NULL,
+  created_at_ms INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE TABLE packed_group (
+  first_id INTEGER PRIMARY KEY, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, topics TEXT NOT NULL,
+  plain_bytes INTEGER NOT NULL, body BLOB NOT NULL)""",
+    """CREATE TABLE packed_left (
+  first_id INTEGER PRIMARY KEY, pending INTEGER NOT NULL, readings_pending INTEGER NOT NULL, dead INTEGER NOT NULL,
+  readings_dead INTEGER NOT NULL, silent INTEGER NOT NULL, states BLOB NOT NULL, readings BLOB NOT NULL)""",
+    """CREATE TABLE dropped (
   id INTEGER PRIMARY KEY, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, messages INTEGER NOT NULL,
-  readings INTEGER NOT NULL);
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxAccount:
-    """What this gateway ever appended, and where it is. `boots`: next seq of each boot.
-
-    sent = confirmed by a receipt + pending + dead + dropped. Readings that could not even be kept, because the disk was
-    full, count as sent and dropped, in no message.
-    """
-
-    messages_sent: int
-    readings_sent: int
-    messages_pending: int
-    readings_pending: int
-    messages_dead: int
-    readings_dead: int
-    messages_dropped: int
-    readings_dropped: int
-    boots: dict[str, int] = field(default_factory=dict)
+  readings INTEGER NOT NULL)""",
+)
 
 
 def open_outbox_file(path: Path) -> tuple[sqlite3.Connection, IO[str]]:
     """Connection and lock of an outbox; its folder and tables are made if they are not there.
+
+    A file of the earlier format is brought to this one, with all that it holds, in one commit.
 
     Raises
     ------
@@ -61,13 +57,11 @@ def open_outbox_file(path: Path) -> tuple[sqlite3.Connection, IO[str]]:
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")  # of a new file
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        (made_by,) = connection.execute("PRAGMA user_version").fetchone()
-        _check_format(path, made_by)
-        connection.executescript(_SCHEMA)
-        if made_by < _FORMAT:
-            connection.execute(f"PRAGMA user_version={_FORMAT}")
+        _bring_to_format(connection, path)
+        _shrink(connection)
     except sqlite3.Error as error:
         _give_back(connection, lock)
         raise OutboxError(
@@ -80,11 +74,44 @@ def open_outbox_file(path: Path) -> tuple[sqlite3.Connection, IO[str]]:
     return connection, lock
 
 
-def _check_format(path: Path, made_by: int) -> None:
+def _bring_to_format(connection: sqlite3.Connection, path: Path) -> None:
+    made_by = _format_of(connection)
     if made_by > _FORMAT:
         raise OutboxError(
             f"{path} was written by a later version (format {made_by}, known is {_FORMAT}): update poolwatch"
         )
+    if made_by == _FORMAT:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if made_by == 1:
+            migrate_format_1(connection, _SCHEMA)
+        else:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={_FORMAT}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _format_of(connection: sqlite3.Connection) -> int:
+    (made_by,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(made_by)
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Give the disk back what a long backlog took; without room for that it stays, and is used again."""
+    page_bytes, pages, unused = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    if unused > _UNUSED_SHARE * pages and unused * page_bytes > _UNUSED_BYTES:
+        with suppress(sqlite3.OperationalError):
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _give_back(connection: sqlite3.Connection | None, lock: IO[str]) -> None:
@@ -125,17 +152,32 @@ def read_account(path: Path) -> OutboxAccount:
 def account_of(connection: sqlite3.Connection) -> OutboxAccount:
     """Totals of one instant, whatever its owner writes meanwhile."""
 
-    def totals(query: str) -> tuple[int, int]:
-        messages, readings = connection.execute(query).fetchone()
-        return messages, readings
+    def totals(query: str) -> tuple[int, ...]:
+        return tuple(connection.execute(query).fetchone())
 
     connection.execute("BEGIN")
     try:
+        if _format_of(connection) == 1:
+            return account_of_format_1(connection)
         sent = totals("SELECT coalesce(sum(next_seq), 0), coalesce(sum(readings), 0) FROM boot")
-        pending = totals("SELECT count(*), coalesce(sum(readings), 0) FROM message")
-        dead = totals("SELECT count(*), coalesce(sum(readings), 0) FROM dead_message")
+        pending, readings_pending, dead, readings_dead = totals(
+            "SELECT coalesce(sum(pending), 0), coalesce(sum(readings_pending), 0), coalesce(sum(dead), 0), "
+            f"coalesce(sum(readings_dead), 0) FROM (SELECT pending, readings_pending, dead, readings_dead "
+            f"FROM packed_left UNION ALL SELECT state < {MOST_PUBACKS}, (state < {MOST_PUBACKS}) * readings, "
+            f"state >= {MOST_PUBACKS}, (state >= {MOST_PUBACKS}) * readings FROM message)"
+        )
         dropped = totals("SELECT coalesce(sum(messages), 0), coalesce(sum(readings), 0) FROM dropped")
         boots = dict(connection.execute("SELECT boot_id, next_seq FROM boot").fetchall())
     finally:
         connection.execute("ROLLBACK")
-    return OutboxAccount(*sent, *pending, *dead, *dropped, boots=boots)
+    return OutboxAccount(
+        messages_sent=sent[0],
+        readings_sent=sent[1],
+        messages_pending=pending,
+        readings_pending=readings_pending,
+        messages_dead=dead,
+        readings_dead=readings_dead,
+        messages_dropped=dropped[0],
+        readings_dropped=dropped[1],
+        boots=boots,
+    )

@@ -1,4 +1,4 @@
-"""MQTT out: the gateway's only paho import. It connects in the background, for ever, and never raises into the loop."""
+"""MQTT out: it connects in the background, for ever, and never raises into the loop."""
 
 import contextlib
 import queue
@@ -6,7 +6,8 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from gateway.contract.credentials import Credential
 from gateway.contract.errors import MessageError
 from gateway.contract.receipts import Receipt
 from gateway.contract.topics import status_topic, stored_topic
+from gateway.publisher_client import BulkClient
 
 _log = structlog.get_logger()
 
@@ -29,6 +31,8 @@ _CONNECT_TIMEOUT_S = 3.0
 _STABLE_S = 5.0
 #: How long an orderly goodbye may take before the socket is closed under it.
 _GOODBYE_S = 2.0
+#: Packets of a batch are handed over in pieces of about this size. [byte]
+_PIECE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,11 @@ class Publisher:
         self._gateway_id = gateway_id
         self._credential = credential
         self._backoff = backoff or Backoff()
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        #: PUBACKs come many at a time: as lists of packet ids.
+        self._events: queue.SimpleQueue[Event | list[int]] = queue.SimpleQueue()
+        #: Packets that wait for the end of their batch, and their size; None outside of one.
+        self._batch: list[bytes] | None = None
+        self._batch_bytes = 0
         self._connected = threading.Event()
         self._gone = threading.Event()
         self._wake: Callable[[], None] = lambda: None
@@ -88,21 +96,21 @@ class Publisher:
         self._told = ""
         self._client = self._make_client()
 
-    def _make_client(self) -> mqtt.Client:
-        client = mqtt.Client(
+    def _make_client(self) -> BulkClient:
+        client = BulkClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._gateway_id,
             clean_session=True,
             protocol=mqtt.MQTTv311,
+            on_acknowledged=self._put,
         )
         client.username_pw_set(self._credential.username, self._credential.password)
-        client.max_inflight_messages_set(0)  # the loop has its own window
+        client.max_inflight_messages_set(0)  # of paho's own messages, which are the status
         client.connect_timeout = _CONNECT_TIMEOUT_S
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
-        client.on_publish = self._on_publish
         client.on_message = self._on_message
         return client
 
@@ -130,17 +138,53 @@ class Publisher:
         events: list[Event] = []
         while True:
             try:
-                events.append(self._events.get_nowait())
+                event = self._events.get_nowait()
             except queue.Empty:
                 return events
+            if isinstance(event, list):
+                events += map(Acknowledged, event)
+            else:
+                events.append(event)
 
     def publish(self, topic: str, payload: bytes) -> int | None:
-        """Send at QoS 1; returns the packet id that `Acknowledged` will name, or None while there is no connection."""
+        """Send at QoS 1, and only on this connection.
+
+        Returns
+        -------
+        int or None
+            The packet id that `Acknowledged` will name. None while there is no connection, or while 64,512 messages are
+            unacknowledged. What is not acknowledged before `Disconnected` is to be published again.
+        """
         if not self.connected:
             return None
-        sent = self._client.publish(topic, payload, qos=1)
-        # Without a connection paho has kept it too, and sends it when there is one.
-        return sent.mid if sent.rc in {mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_NO_CONN} else None
+        made = self._client.packet_of(topic, payload)
+        if made is None:
+            return None
+        packet_id, packet = made
+        if self._batch is None:
+            self._client.queue_packets(packet)
+            return packet_id
+        self._batch.append(packet)
+        self._batch_bytes += len(packet)
+        if self._batch_bytes >= _PIECE:
+            self._hand_over()
+        return packet_id
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Hand what is published within over together: that takes a fraction of the work."""
+        self._batch = []
+        try:
+            yield
+        finally:
+            self._hand_over()
+            self._batch = None
+
+    def _hand_over(self) -> None:
+        if self._batch and self.connected:
+            self._client.queue_packets(b"".join(self._batch))
+        self._batch = []
+        self._batch_bytes = 0
 
     def publish_status(self, payload: bytes) -> None:
         """Send the retained status, if there is a connection; it is said again each minute anyway."""
@@ -256,11 +300,6 @@ class Publisher:
                 ", ".join(map(str, reasons)),
             )
 
-    def _on_publish(
-        self, _client: mqtt.Client, _userdata: Any, packet_id: int, _reason: ReasonCode, _properties: Any
-    ) -> None:
-        self._put(Acknowledged(packet_id))
-
     def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
         try:
             receipt = decode_receipt(bytes(message.payload))
@@ -269,6 +308,6 @@ class Publisher:
             return
         self._put(receipt)
 
-    def _put(self, event: Event) -> None:
+    def _put(self, event: Event | list[int]) -> None:
         self._events.put(event)
         self._wake()

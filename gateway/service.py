@@ -33,8 +33,10 @@ _MOST_SPANS = 20
 _MOST_BOOTS = 500
 #: Readings held in memory while the disk takes none; beyond them the oldest are given up, and recorded as dropped.
 _MOST_UNKEPT = 10_000
-#: A clock that goes back further than this was put back.
+#: A clock that goes back further than this was put back, …
 _CLOCK_SLACK_MS = 1000
+#: … and one that goes ahead further between two rounds was put ahead, or the machine slept: no message is late for that.
+_CLOCK_LEAP_MS = 60_000
 #: A gateway whose loop failed unexpectedly rests this long. [s]
 _REST_S = 1.0
 #: A gateway that stays without connection is waited for this long at the end. [s]
@@ -120,6 +122,9 @@ class GatewayService:
         """One round; returns after how many seconds the next one is useful, unless `wake` is set before."""
         if now_ms < self._last_ms - _CLOCK_SLACK_MS:
             self._shift(now_ms - self._last_ms)
+        elif now_ms > self._last_ms + _CLOCK_LEAP_MS:
+            self._delivery.shift(now_ms - self._last_ms)
+            self._kept.clear()
         self._last_ms = now_ms
         if self.measuring:
             for pool_id, readings in self._instruments.read_due(now_ms).items():
@@ -224,9 +229,7 @@ class GatewayService:
         return messages
 
     def _status(self, state: GatewayState, now_ms: int) -> GatewayStatus:
-        span_ms = max(1, now_ms - self._kept[0][0]) if self._kept else 1
-        rate = sum(size for _, size in self._kept) * _HOUR_MS / span_ms if len(self._kept) > 1 else 0.0
-        hours_left = self.outbox.hours_left(bytes_per_hour=rate)
+        hours_left = self.outbox.hours_left(bytes_per_hour=self._bytes_per_hour(now_ms))
         return GatewayStatus(
             state=state,
             boot_id=self.outbox.boot_id,
@@ -240,6 +243,13 @@ class GatewayService:
             ],
             hours_left=None if hours_left is None else round(hours_left, 1),
         )
+
+    def _bytes_per_hour(self, now_ms: int) -> float:
+        """Payload that is kept in an hour, by what was kept since the first round that is remembered; 0: not known."""
+        if len(self._kept) <= 1:
+            return 0.0
+        sizes = [size for _, size in self._kept]
+        return (sum(sizes) - sizes[0]) * _HOUR_MS / max(1, now_ms - self._kept[0][0])
 
     def _publish_status(self, now_ms: int) -> None:
         self.publisher.publish_status(encode_status(self._status(GatewayState.ONLINE, now_ms)))

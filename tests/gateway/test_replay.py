@@ -135,7 +135,7 @@ def test_without_a_broker_it_is_kept_and_goes_with_the_next_replay(
 def test_a_long_recording_never_overflows_the_outbox(
     broker: "MosquittoBroker", tmp_path: Path, play_ingest: "PlayIngest", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # About 170 bytes a message: room for some 600 of the 2,000.
+    # About 200 bytes a message as a row: room for some 350 of the 2,000.
     monkeypatch.setattr("gateway.replay.Outbox", partial(Outbox, max_bytes=100_000))
     ingest = play_ingest(True)
     result = replay(broker, tmp_path, write_recording(tmp_path, 2000, step_s=1))
