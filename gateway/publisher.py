@@ -20,6 +20,7 @@ from gateway.contract.codec import decode_receipt
 from gateway.contract.credentials import Credential
 from gateway.contract.errors import MessageError
 from gateway.contract.receipts import Receipt
+from gateway.contract.tls import tls_context
 from gateway.contract.topics import status_topic, stored_topic
 from gateway.publisher_client import BulkClient
 
@@ -105,6 +106,9 @@ class Publisher:
             on_acknowledged=self._put,
         )
         client.username_pw_set(self._credential.username, self._credential.password)
+        context = tls_context(self._credential)
+        if context is not None:
+            client.tls_set_context(context)
         client.max_inflight_messages_set(0)  # of paho's own messages, which are the status
         client.connect_timeout = _CONNECT_TIMEOUT_S
         client.on_connect = self._on_connect

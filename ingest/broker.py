@@ -1,9 +1,11 @@
 """Runs the broker: Mosquitto where it is installed, else iotcore, as a child process with configuration of ours."""
 
+import ipaddress
 import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -24,8 +26,10 @@ from ingest.broker_config import (
     mosquitto_conf,
     password_line,
 )
+from ingest.broker_watch import BrokerWatch
 from ingest.errors import BrokerError, PortTakenError
 from ingest.port_holder import holder_of
+from ingest.private_files import make_private_folder, write_private
 
 MOSQUITTO = "mosquitto"
 IOTCORE = "iotcore"
@@ -54,6 +58,7 @@ class BrokerFiles:
     folder: Path
     host: str
     port: int
+    tls: bool = False
 
     @property
     def mosquitto_conf(self) -> Path:
@@ -71,6 +76,8 @@ class _Child(Protocol):
 
     def exit_code(self) -> int | None: ...
 
+    def reload(self) -> None: ...
+
     def stop(self) -> None: ...
 
 
@@ -80,47 +87,75 @@ def broker_name() -> str:
 
 
 def write_broker_files(
-    folder: Path, *, registry: Registry, credentials: Credentials, port: int, host: str = _LOOPBACK
+    folder: Path,
+    *,
+    registry: Registry,
+    credentials: Credentials,
+    port: int,
+    host: str = _LOOPBACK,
+    server_pem: Path | None = None,
+    private_network: bool = False,
 ) -> BrokerFiles:
     """Write configuration, passwords (hashed for Mosquitto) and access list, readable by their owner only.
+
+    `server_pem`: certificate and key for TLS. `private_network`: only programs of ours reach `host`, so it may be another
+    than loopback without TLS.
 
     Raises
     ------
     ContractError
         If a user name is there twice or cannot stand in the broker's files.
     BrokerError
-        If the folder's path cannot stand in them.
+        If the folder's path cannot stand in them, or passwords would cross a network in the clear.
     """
+    if server_pem is None and not private_network and not is_loopback(host):
+        raise BrokerError(
+            f"without TLS, passwords would cross the network in the clear on {host}: make certificates with `poolwatch pki "
+            "init --name HOST`, or say --private-network if only containers of this machine reach that address"
+        )
     folder = folder.resolve()
-    if not str(folder).isprintable():
-        raise BrokerError(f"the broker's folder {str(folder)!r} has control characters: take another one")
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    server_pem = None if server_pem is None else server_pem.resolve()
+    for path in (folder, server_pem):
+        if not str(path).isprintable():
+            raise BrokerError(f"the path {str(path)!r} has control characters: take another one")
+    make_private_folder(folder)
     # Started by root, Mosquitto would become another user, who may not read what is written here.
     run_as = pwd.getpwuid(0).pw_name if os.geteuid() == 0 else None
-    place = BrokerPlace(host=host, port=port, folder=str(folder), run_as=run_as)
+    place = BrokerPlace(
+        host=host,
+        port=port,
+        folder=str(folder),
+        run_as=run_as,
+        server_pem=None if server_pem is None else str(server_pem),
+    )
     entries = all_credentials(credentials)
     passwords = [password_line(entry, salt=secrets.token_bytes(_SALT_BYTES)) for entry in entries]
-    files = BrokerFiles(folder, host, port)
-    _write_private(files.mosquitto_conf, mosquitto_conf(place))
-    _write_private(folder / "passwords", "\n".join(passwords) + "\n")
-    _write_private(folder / "acl", acl_text(registry, credentials))
-    _write_private(files.iotcore_toml, iotcore_toml(place, credentials))
+    files = BrokerFiles(folder, host, port, tls=server_pem is not None)
+    write_private(files.mosquitto_conf, mosquitto_conf(place))
+    write_private(folder / "passwords", "\n".join(passwords) + "\n")
+    write_private(folder / "acl", acl_text(registry, credentials))
+    write_private(files.iotcore_toml, iotcore_toml(place, credentials))
     return files
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file in one step; at no time may others read it."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    fresh.replace(path)
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
-def run_broker(files: BrokerFiles, stop: threading.Event, *, program: str | None = None) -> int:
+def run_broker(
+    files: BrokerFiles,
+    stop: threading.Event,
+    *,
+    program: str | None = None,
+    watch: BrokerWatch | None = None,
+) -> int:
     """Run the broker until `stop` is set; `program` is `broker_name()`'s choice unless given.
+
+    With a `watch`, the broker reads its files again whenever registry, credentials or certificate change.
 
     Returns
     -------
@@ -132,22 +167,32 @@ def run_broker(files: BrokerFiles, stop: threading.Event, *, program: str | None
     PortTakenError
         If another program listens on the port; it is named.
     BrokerError
-        If the program is absent or does not begin to listen.
+        If the program is absent, does not begin to listen, or cannot do what the files ask for.
     """
+    program = program or broker_name()
+    if program == IOTCORE and (files.tls or not is_loopback(files.host)):
+        raise BrokerError(
+            "the embedded broker has neither TLS nor access lists and stays on loopback: install Mosquitto, or start "
+            "with --no-tls on 127.0.0.1"
+        )
     _wait_for_port(files, stop)
     if stop.is_set():
         return 0
-    program = program or broker_name()
     child = _start_mosquitto(files) if program == MOSQUITTO else _start_iotcore(files)
     try:
         _wait_until_listening(files, child, stop)
         if child.exit_code() is None:
-            _log.info("broker listens", program=program, host=files.host, port=files.port)
+            _log.info("broker listens", program=program, host=files.host, port=files.port, tls=files.tls)
+            if watch is not None:
+                watch.told()
         while not stop.wait(_LOOK_EVERY_S):
             code = child.exit_code()
             if code is not None:
                 _log.error("the broker ended by itself; it said why above", program=program, exit_code=code)
                 return code or 1
+            if watch is not None and watch.poll():
+                child.reload()
+                watch.told()
     finally:
         child.stop()
     _log.info("broker ended", program=program)
@@ -167,6 +212,11 @@ class _Mosquitto:
 
     def exit_code(self) -> int | None:
         return self._process.poll()
+
+    def reload(self) -> None:
+        """Let it read passwords, access list and certificate again; clients whose password is gone are disconnected."""
+        self._process.send_signal(signal.SIGHUP)
+        _log.info("the broker reads its files again")
 
     def stop(self) -> None:
         self._process.terminate()

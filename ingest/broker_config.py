@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from gateway.contract.credentials import Credential, Credentials
 from gateway.contract.errors import ContractError
 from gateway.contract.registry import Registry
-from gateway.contract.topics import logbook_topic, readings_topic, status_topic, stored_topic
+from gateway.contract.topics import (
+    LOGBOOK_FILTER,
+    READINGS_FILTER,
+    STATUS_FILTER,
+    logbook_topic,
+    readings_topic,
+    status_topic,
+    stored_topic,
+)
 
 INGEST_SERVICE = "ingest"
 #: The contract's payload limit is 64 KiB; up to here a message still reaches ingest, whose quarantine says why.
@@ -31,18 +39,23 @@ _HASH_ROUNDS = 101
 
 @dataclass(frozen=True, slots=True)
 class BrokerPlace:
-    """Where the broker listens and keeps its memory; `run_as` is the user that a broker started by root stays."""
+    """Where the broker listens and keeps its memory.
+
+    `run_as` is the user that a broker started by root stays. `server_pem`: certificate and key in one file, for TLS.
+    """
 
     host: str
     port: int
     folder: str
     run_as: str | None = None
+    server_pem: str | None = None
 
 
 def mosquitto_conf(place: BrokerPlace) -> str:
     """Text of `mosquitto.conf`: no anonymous client, one listener, everything bounded, memory on disk."""
     lines = [
         f"listener {place.port} {place.host}",
+        *_tls_lines(place),
         "allow_anonymous false",
         f"password_file {place.folder}/passwords",
         f"acl_file {place.folder}/acl",
@@ -69,10 +82,22 @@ def mosquitto_conf(place: BrokerPlace) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _tls_lines(place: BrokerPlace) -> list[str]:
+    if place.server_pem is None:
+        return []
+    # Mosquitto's `tls_version` is the oldest one that it takes. One file for both, so that a renewal is one step.
+    return [f"certfile {place.server_pem}", f"keyfile {place.server_pem}", "tls_version tlsv1.2"]
+
+
+def is_ingest(service: str) -> bool:
+    """Whether a service of the credentials is an ingest: ``ingest``, ``ingest-2``, ``ingest-3`` …"""
+    return service == INGEST_SERVICE or service.startswith(f"{INGEST_SERVICE}-")
+
+
 def acl_text(registry: Registry, credentials: Credentials) -> str:
     """Text of Mosquitto's access list: a gateway writes its own pools' topics and its status, and reads its receipts.
 
-    A gateway with credentials that the registry does not name may do nothing.
+    A gateway with credentials that the registry does not name may do nothing, and no service but an ingest anything.
     """
     blocks = []
     for gateway_id, credential in credentials.gateways.items():
@@ -87,10 +112,11 @@ def acl_text(registry: Registry, credentials: Credentials) -> str:
             ]
         lines += [f"topic write {status_topic(gateway_id)}", f"topic read {stored_topic(gateway_id)}"]
         blocks.append("\n".join(lines))
-    ingest = credentials.services.get(INGEST_SERVICE)
-    if ingest is not None:
-        lines = ["topic read pools/#", "topic read gateways/+/status", "topic write gateways/+/stored"]
-        blocks.append("\n".join([f"user {ingest.username}", *lines]))
+    for service, credential in credentials.services.items():
+        if is_ingest(service):
+            lines = [f"topic read {name}" for name in (READINGS_FILTER, LOGBOOK_FILTER, STATUS_FILTER)]
+            lines.append(f"topic write {stored_topic('+')}")
+            blocks.append("\n".join([f"user {credential.username}", *lines]))
     return "\n\n".join(blocks) + "\n"
 
 

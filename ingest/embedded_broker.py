@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import structlog
 from iotcore import Broker
 
 from ingest.errors import BrokerError
+
+_log = structlog.get_logger()
 
 
 class EmbeddedBroker:
@@ -20,6 +23,10 @@ class EmbeddedBroker:
     def exit_code(self) -> int | None:
         """None while it runs; iotcore does not tell its code, so 1 once it has ended."""
         return None if self._broker.is_running else 1
+
+    def reload(self) -> None:
+        """It cannot: what changed holds from its next start."""
+        _log.warning("the embedded broker reads credentials only at its start: restart it")
 
     def stop(self) -> None:
         """End it; its memory goes with it."""

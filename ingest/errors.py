@@ -13,6 +13,10 @@ class PortTakenError(BrokerError):
     """Another program listens on the broker's port; names it as far as this user may know."""
 
 
+class PkiError(IngestError):
+    """Certificates cannot be made or read; says what to do."""
+
+
 class RegistryUnusableError(IngestError):
     """There is no registry in force: the file is absent or faulty, and the store remembers none."""
 

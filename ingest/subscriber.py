@@ -18,6 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.contract.credentials import Credential
 from gateway.contract.times import Clock
+from gateway.contract.tls import tls_context
 from gateway.contract.topics import LOGBOOK_FILTER, READINGS_FILTER, STATUS_FILTER, stored_topic
 
 #: Fixed, so that the broker keeps the session, and what arrives meanwhile, for the next start.
@@ -66,6 +67,9 @@ class MqttSubscriber:
             manual_ack=True,
         )
         self._client.username_pw_set(credential.username, credential.password)
+        context = tls_context(credential)
+        if context is not None:
+            self._client.tls_set_context(context)
         self._client.reconnect_delay_set(_FIRST_RETRY_S, _LAST_RETRY_S)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect

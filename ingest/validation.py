@@ -40,8 +40,12 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
 
 
 def refusal_of(position: int | None, *, code: str, text: str) -> Refusal:
-    """Refusal whose text any store takes: bounded, and without halves of surrogate pairs."""
-    return Refusal(position, code, text[:_MAX_TEXT].encode("utf-8", errors="replace").decode())
+    """Refusal whose text any store takes and any terminal shows: bounded, no half surrogate pair, no control character.
+
+    A text may quote names that a stranger chose; an escape sequence in one would steer the terminal of who reads it.
+    """
+    shown = "".join(sign if sign.isprintable() else "�" for sign in text[:_MAX_TEXT])
+    return Refusal(position, code, shown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,11 @@ class DataFolder:
         return self.root / "broker"
 
     @property
+    def pki(self) -> Path:
+        """Certificates of the deployment's own authority, for TLS."""
+        return self.root / "pki"
+
+    @property
     def gateways(self) -> Path:
         """Outboxes of the gateways that run on this machine, each in a folder of its name."""
         return self.root / "gateways"
@@ -82,7 +87,8 @@ class DataFolder:
     def read_credentials(self) -> Credentials:
         """Credentials of this folder; FolderError if absent or faulty."""
         try:
-            return parse_credentials(self.credentials.read_text(encoding="utf-8"))
+            text = self.credentials.read_text(encoding="utf-8")
+            return parse_credentials(text).beside(str(self.root.absolute()))
         except OSError as error:
             raise FolderError(f"no credentials at {self.credentials}: {error.strerror}") from error
         except (ContractError, UnicodeDecodeError) as error:

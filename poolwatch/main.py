@@ -5,9 +5,11 @@ import sys
 import typer
 
 from poolwatch import desk, files, services
+from poolwatch.credentials_command import credentials_app
 from poolwatch.demo_command import demo
 from poolwatch.folder import FolderError
 from poolwatch.judge_command import judge
+from poolwatch.pki_command import pki_app
 from poolwatch.ports import PortTakenError
 from poolwatch.profile_command import profile_app
 
@@ -48,6 +50,8 @@ _group("registry", "The file that says which pools exist, pools.toml.").command(
 _group("quarantine", "What ingest refused, and why.").command("list")(files.quarantine_list)
 _group("journal", "Every message as it came, hash-chained.").command("verify")(files.journal_verify)
 app.add_typer(profile_app, name="profile", rich_help_panel=_LOOK)
+app.add_typer(credentials_app, name="credentials", rich_help_panel=_LOOK)
+app.add_typer(pki_app, name="pki", rich_help_panel=_LOOK)
 _group("schemas", "The published contract as JSON Schema and AsyncAPI.").command("write")(files.schemas_write)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from poolwatch.clock import stop_on_signals, system_clock_ms
-from poolwatch.folder import DataFolder
+from poolwatch.folder import DataFolder, FolderError
 from poolwatch.logs import configure_logs
 from poolwatch.options import DEFAULT_DATA_DIR, DataDir, StoreUrl, Verbose
 
@@ -13,7 +13,7 @@ from poolwatch.options import DEFAULT_DATA_DIR, DataDir, StoreUrl, Verbose
 def broker(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     port: Annotated[
-        int, typer.Option(help="Port of the MQTT listener, on loopback.", envvar="POOLWATCH_BROKER_PORT")
+        int, typer.Option(help="Port of the MQTT listener.", envvar="POOLWATCH_BROKER_PORT")
     ] = 1883,
     host: Annotated[
         str,
@@ -21,21 +21,58 @@ def broker(
             help="Address to listen on; loopback unless told otherwise.", envvar="POOLWATCH_BROKER_HOST"
         ),
     ] = "127.0.0.1",
+    tls: Annotated[
+        bool | None,
+        typer.Option(
+            "--tls/--no-tls",
+            help="Encrypt; by default wherever `poolwatch pki init` has made certificates.",
+            envvar="POOLWATCH_BROKER_TLS",
+        ),
+    ] = None,
+    private_network: Annotated[
+        bool,
+        typer.Option(
+            "--private-network",
+            help="Only containers of this machine reach --host: no TLS is needed.",
+            envvar="POOLWATCH_BROKER_PRIVATE_NETWORK",
+        ),
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Run the MQTT broker: Mosquitto where it is installed, else the embedded one. Credentials come from the folder."""
     configure_logs(service="broker", verbose=verbose)
+    from functools import partial
+
     from ingest.broker import run_broker, write_broker_files
+    from ingest.broker_watch import BrokerWatch, Watched
+    from ingest.pki_files import PkiFiles
 
     folder = DataFolder(data_dir)
-    files = write_broker_files(
+    registry, credentials = folder.read_registry(), folder.read_credentials()
+    made = PkiFiles(folder.pki).server
+    if tls and not made.exists():
+        raise FolderError(
+            f"no certificate at {made}: make one with `poolwatch pki init --data-dir {data_dir}`"
+        )
+    server_pem = None if tls is False or not made.exists() else made
+    write = partial(
+        write_broker_files,
         folder.broker,
-        registry=folder.read_registry(),
-        credentials=folder.read_credentials(),
         port=port,
         host=host,
+        server_pem=server_pem,
+        private_network=private_network,
     )
-    raise typer.Exit(run_broker(files, stop_on_signals()))
+    watched = Watched(folder.registry, folder.credentials, server_pem)
+    with BrokerWatch(
+        folder.broker,
+        watched,
+        write=lambda registry, credentials: write(registry=registry, credentials=credentials),
+        clock=system_clock_ms,
+    ) as watch:
+        files = write(registry=registry, credentials=credentials)
+        code = run_broker(files, stop_on_signals(), watch=watch)
+    raise typer.Exit(code)
 
 
 def simulate(

@@ -1,6 +1,7 @@
 """`credentials.toml`: user name and password of each gateway and of each service, and where the broker is."""
 
 import json
+import posixpath
 import tomllib
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -11,21 +12,32 @@ from msgspec import Meta
 from gateway.contract.errors import ContractError
 
 _Text = Annotated[str, Meta(min_length=1, max_length=256)]
+#: A group's name stands between two slashes of a filter.
+_GroupName = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,64}\Z")]
 _SECTIONS = ("gateways", "services")
 _RULE = "Each table, [gateways.ID] or [services.NAME], needs username, password, host and port"
 
 
 class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one client shows to the broker."""
+    """What one client shows to the broker, and how it reaches it.
+
+    `tls`: the connection is encrypted. `ca_file`: the authorities that are trusted then, relative to the credentials'
+    folder; None: those of the operating system. `share_group`: of an ingest, the name under which it shares messages
+    with others. Brokers let anybody join a group whose name he knows, and lose what they then hand to him, so it is
+    a secret too.
+    """
 
     username: _Text
     password: _Text
     host: _Text
     port: Annotated[int, Meta(ge=1, le=65535)]
+    tls: bool = False
+    ca_file: _Text | None = None
+    share_group: _GroupName | None = None
 
     def __repr__(self) -> str:
-        # Never the password: what is printed ends up in a log.
-        return f"Credential(username={self.username!r}, host={self.host!r}, port={self.port})"
+        # Never a secret: what is printed ends up in a log.
+        return f"Credential(username={self.username!r}, host={self.host!r}, port={self.port}, tls={self.tls})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,19 @@ class Credentials:
 
     gateways: dict[str, Credential]
     services: dict[str, Credential]
+
+    def beside(self, folder: str) -> "Credentials":
+        """The same, with each relative `ca_file` taken from `folder`, where the credentials' file is."""
+
+        def placed(entries: dict[str, Credential]) -> dict[str, Credential]:
+            return {
+                name: entry
+                if entry.ca_file is None
+                else msgspec.structs.replace(entry, ca_file=posixpath.join(folder, entry.ca_file))
+                for name, entry in entries.items()
+            }
+
+        return Credentials(placed(self.gateways), placed(self.services))
 
 
 def parse_credentials(text: str) -> Credentials:
@@ -47,7 +72,7 @@ def parse_credentials(text: str) -> Credentials:
     """
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and integers of thousands of digits
         raise ContractError(f"credentials: no TOML: {error}. {_RULE}") from error
     for section in sorted(content.keys() - set(_SECTIONS)):
         raise ContractError(f"credentials: {section!r} is not known. {_RULE}")
@@ -76,7 +101,15 @@ def render_credentials(credentials: Credentials) -> str:
             lines += [
                 f"{key} = {_toml_string(getattr(entry, key))}" for key in ("username", "password", "host")
             ]
-            lines += [f"port = {entry.port}", ""]
+            lines.append(f"port = {entry.port}")
+            if entry.tls:
+                lines.append("tls = true")
+            lines += [
+                f"{key} = {_toml_string(value)}"
+                for key in ("ca_file", "share_group")
+                if (value := getattr(entry, key)) is not None
+            ]
+            lines.append("")
     return "\n".join(lines)
 
 

@@ -48,7 +48,7 @@ def parse_registry(text: str) -> Registry:
     """
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and integers of thousands of digits
         raise RegistryError([_syntax_mistake(text, str(error))]) from error
     mistakes = Mistakes(text)
     top = Table(mistakes, (), content)

@@ -38,7 +38,8 @@ def test_a_gateway_may_write_its_own_topics_and_read_its_receipts(
         "topic read gateways/gw-b/stored\n"
         "\n"
         "user poolwatch-ingest\n"
-        "topic read pools/#\n"
+        "topic read pools/+/gateways/+/readings\n"
+        "topic read pools/+/gateways/+/logbook\n"
         "topic read gateways/+/status\n"
         "topic write gateways/+/stored\n"
     )
