@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import structlog
 
 from analytics.bench import Outcome, PoolBench
+from analytics.counters import AnalyticsCounters
 from analytics.errors import ProfileError
 from analytics.results import Verdict, encode
+from analytics.shard import Shard
 from analytics.spans import FAR_MS
 from analytics.standards.profile import load_profile
 from gateway.contract.errors import RegistryError
@@ -23,8 +25,7 @@ from ingest.store.records import Arrival, ArrivalKind, PoolStateRow, VerdictRow
 
 _log = structlog.get_logger()
 
-#: How often the store is asked for arrivals, and how often each pool's state is written in any case.
-_POLL_S = 0.05
+#: How often each pool's state is written in any case.
 _STATE_EVERY_MS = 60_000
 _AFTER_FAILURE_MS = 5_000
 #: A judging that took long (years of late readings) is repeated only after this many times as long.
@@ -33,6 +34,8 @@ _REST_FROM_S = 0.25
 _ARRIVALS_AT_ONCE = 10_000
 #: A publication that ends no lapse changes no verdict now; it waits so long for the next reading to be judged with it.
 _PUBLICATION_WAITS_MS = 20_000
+#: Facts stamped further ahead of this clock come from a machine whose clock differs too much to judge by.
+_CLOCKS_DIFFER_MS = 30_000
 
 
 @dataclass(slots=True)
@@ -62,7 +65,7 @@ class _Place:
 
 
 class AnalyticsService:
-    """Judges the pools of a registry. One writer per pool: run it once per store.
+    """Judges the pools of a registry. One writer per pool: run it once per store, or once per shard.
 
     Parameters
     ----------
@@ -70,6 +73,8 @@ class AnalyticsService:
         The store's two sides.
     registry : Registry
         In force until the store has an accepted one.
+    shard : Shard
+        Which of its pools; all of them unless told otherwise.
     clock : Clock
         () -> milliseconds since the epoch.
     new_id : callable
@@ -84,30 +89,54 @@ class AnalyticsService:
         registry: Registry,
         clock: Clock,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        shard: Shard | None = None,
+        counters: AnalyticsCounters | None = None,
     ) -> None:
         self._facts = facts
         self._results = results
         self._clock = clock
         self._new_id = new_id
         self._registry = registry
-        self._places: dict[str, _Place] = {pool_id: _Place(pool_id) for pool_id in registry.pools}
+        self._shard = shard or Shard()
+        self.counters = counters or AnalyticsCounters()
+        self._places: dict[str, _Place] = {pool_id: _Place(pool_id) for pool_id in self._owned(registry)}
         self._cursor: str | None = None
         self._progress: str | None = None
         self._started = False
+        self._store_error = ""
         self._states: dict[str, int] | None = None
-        self.judged = 0
-        self.failures = 0
+
+    def _owned(self, registry: Registry) -> list[str]:
+        return [pool_id for pool_id in registry.pools if self._shard.owns(pool_id)]
 
     def run(self, stop: threading.Event) -> None:
         """Judge until `stop` is set. A store that is away is tried again for ever."""
         while not stop.is_set():
             try:
                 wait_s = self.step(self._clock())
+                self._store_error = ""
             except StoreError as error:
-                self.failures += 1
-                _log.warning("store does not answer; trying again", error=str(error), failures=self.failures)
+                self.counters.failures += 1
+                self._store_error = str(error)
+                _log.warning(
+                    "store does not answer; trying again",
+                    error=str(error),
+                    failures=self.counters.failures,
+                )
                 wait_s = 1.0
+            self.counters.last_round_at_ms = self._clock()
             stop.wait(max(wait_s, 0.001))
+
+    def not_ready(self) -> list[str]:
+        """What keeps verdicts from being up to date, in words."""
+        reasons = []
+        if self._store_error:
+            reasons.append(f"the store does not answer: {self._store_error}")
+        if self.counters.unjudged_pools:
+            reasons.append(f"{self.counters.unjudged_pools} pool(s) cannot be judged: the log says why")
+        if self.counters.fast_clocks:
+            reasons.append("facts are stamped ahead of this machine's clock: set the clocks")
+        return reasons
 
     def step(self, now_ms: int) -> float:
         """Take in what arrived, judge the pools that are due, write; returns seconds until it is worth to call again.
@@ -126,15 +155,33 @@ class AnalyticsService:
             if place.due_ms(now_ms) <= now_ms and (outcome := self._judge(place, now_ms)) is not None
         ]
         self._write(outcomes, cursor=cursor, now_ms=now_ms)
+        self._count(arrivals, now_ms)
         if len(arrivals) == _ARRIVALS_AT_ONCE:
             return 0.0
         next_ms = min((place.due_ms(now_ms) for place in self._places.values()), default=now_ms + 60_000)
-        return min(_POLL_S, max(next_ms - now_ms, 1) / 1000)
+        return min(self._facts.poll_s, max(next_ms - now_ms, 1) / 1000)
+
+    def _count(self, arrivals: list[Arrival], now_ms: int) -> None:
+        counters = self.counters
+        counters.pools = len(self._places)
+        counters.unjudged_pools = sum(place.bench is None for place in self._places.values())
+        if not arrivals:
+            return
+        counters.arrivals += len(arrivals)
+        counters.last_arrival_at_ms = max(arrival.stored_at_ms for arrival in arrivals)
+        fast = [arrival for arrival in arrivals if arrival.stored_at_ms > now_ms + _CLOCKS_DIFFER_MS]
+        if fast and not counters.fast_clocks:
+            _log.error(
+                "facts are stamped ahead of this machine's clock: set the clocks of ingest and analytics",
+                pool_id=fast[0].pool_id,
+                ahead_s=(fast[0].stored_at_ms - now_ms) / 1000,
+            )
+        counters.fast_clocks += len(fast)
 
     def _start(self) -> None:
         if self._started:
             return
-        self._cursor = self._progress = self._results.progress()
+        self._cursor = self._progress = self._results.progress(self._shard.name)
         self._reload_registry()
         self._started = True
 
@@ -146,18 +193,20 @@ class AnalyticsService:
         try:
             registry = parse_registry(text)
         except RegistryError as error:
-            self.failures += 1
+            self.counters.failures += 1
             _log.error("registry of the store cannot be used; the old one stays in force", error=str(error))
             return
         old, self._registry = self._registry, registry
-        for pool_id, pool in registry.pools.items():
+        owned = self._owned(registry)
+        for pool_id in owned:
+            pool = registry.pools[pool_id]
             same = (
                 old.pools.get(pool_id) == pool
                 and old.venues.get(pool.venue_id) == registry.venues[pool.venue_id]
             )
             if not same or pool_id not in self._places:
                 self._places[pool_id] = _Place(pool_id)
-        for pool_id in self._places.keys() - registry.pools.keys():
+        for pool_id in self._places.keys() - set(owned):
             del self._places[pool_id]
 
     def _distribute(self, arrivals: list[Arrival], now_ms: int) -> None:
@@ -215,12 +264,12 @@ class AnalyticsService:
             return None
         took_s = time.monotonic() - began_s
         place.not_before_ms = now_ms + round(took_s * _REST_FACTOR * 1000) if took_s > _REST_FROM_S else 0
-        self.judged += 1
+        self.counters.judgements += 1
         return outcome
 
     def _failed(self, place: _Place, error: Exception, now_ms: int) -> None:
         """Count, log, and begin again with this pool from the store after a while; `missed_from_ms` says from when."""
-        self.failures += 1
+        self.counters.failures += 1
         place.bench = None
         place.not_before_ms = now_ms + _AFTER_FAILURE_MS
         known = isinstance(error, ProfileError)
@@ -228,7 +277,7 @@ class AnalyticsService:
             "a pool could not be judged; trying again",
             pool_id=place.pool_id,
             error=str(error),
-            failures=self.failures,
+            failures=self.counters.failures,
             exc_info=None if known else error,
         )
 
@@ -251,7 +300,10 @@ class AnalyticsService:
         )
         progress = self._progress if behind else cursor
         if verdicts or states or progress != self._progress:
-            self._results.write_results(verdicts=verdicts, states=states, progress=progress)
+            self._results.write_results(
+                verdicts=verdicts, states=states, progress=progress, reader=self._shard.name
+            )
+            self.counters.revisions += len(verdicts)
         self._cursor, self._progress = cursor, progress
         written = {row.pool_id for row in states}
         for place, outcome in outcomes:

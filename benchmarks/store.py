@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ingest.store.batches import IngestBatch, batch_of_rows
 from ingest.store.opening import open_store
 from ingest.store.ports import Store
-from ingest.store.records import IngestBatch, ReadingRow
+from ingest.store.records import ReadingRow
 
 _DAY_MS = 86_400_000
 _T0 = 20_000 * _DAY_MS
@@ -44,7 +45,9 @@ def _rows(*, pools: int, interval_s: int, number: int) -> list[ReadingRow]:
 def _written_per_s(store: Store, batches: list[list[ReadingRow]], stored: list[int]) -> float:
     """Rows a second over batches; `stored` takes what each batch stored."""
     began = time.perf_counter()
-    stored.extend(store.write(IngestBatch(readings=rows), stored_at_ms=_T0).stored for rows in batches)
+    stored.extend(
+        store.write(IngestBatch(readings=batch_of_rows(rows)), stored_at_ms=_T0).stored for rows in batches
+    )
     return sum(map(len, batches)) / (time.perf_counter() - began)
 
 
@@ -81,7 +84,7 @@ def main() -> None:
                 measured_at_ms=_T0 + 3 * _DAY_MS + number, seq=number, boot_id="b2"
             )
             began = time.perf_counter()
-            store.write(IngestBatch(readings=[late]), stored_at_ms=_T0)
+            store.write(IngestBatch(readings=batch_of_rows([late])), stored_at_ms=_T0)
             small.append((time.perf_counter() - began) * 1000)
         series_day_ms = _read_ms(store, at_least=min(1440, count * _BATCH // (pools * len(_SENSORS)) - 1))
         bytes_per_row = sum(file.stat().st_size for file in Path(folder).iterdir()) / (count * _BATCH)

@@ -21,8 +21,9 @@ from gateway.contract.topics import (
 INGEST_SERVICE = "ingest"
 #: The contract's payload limit is 64 KiB; up to here a message still reaches ingest, whose quarantine says why.
 MAX_MESSAGE_BYTES = 256 * 1024
-#: Messages on their way to one client without its acknowledgement. Mosquitto's default of 20 would make ingest commit
-#: twenty messages at a time at most.
+#: Messages on their way to one client without its acknowledgement, unless it says its own number, as ingest does in MQTT 5.
+#: With a broker that knows only 3.1.1, ingest commits so many at a time at most. It is also how many receipts Mosquitto
+#: takes unconfirmed.
 MAX_INFLIGHT = 1000
 #: What the broker may hold for an ingest that is away; beyond it messages are dropped and gateways send again.
 MAX_QUEUED_BYTES = 256 * 1024 * 1024

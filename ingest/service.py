@@ -3,40 +3,51 @@
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import structlog
 
 from gateway.contract.codec import encode_receipt
-from gateway.contract.credentials import Credential
-from gateway.contract.times import Clock
+from gateway.contract.times import Clock, format_timestamp
 from gateway.contract.topics import TopicKind
 from ingest.backoff import Backoff
 from ingest.counters import IngestCounters
-from ingest.errors import JournalUnavailableError
-from ingest.journal import Journal
-from ingest.journal_records import Appended, Entry
+from ingest.errors import IngestError, JournalUnavailableError
+from ingest.incoming import Incoming
+from ingest.intake import assess_many
+from ingest.journal.journal import Journal
+from ingest.journal.records import Appended, Appending
+from ingest.quarantine_alarm import QuarantineAlarm
 from ingest.receipt_book import INTERVAL_S, ReceiptBook
 from ingest.registry_source import RegistrySource
-from ingest.store.opening import open_store
-from ingest.store.ports import ReadingWriter, Store, StoreUnavailableError
+from ingest.store.ports import ReadingWriter
 from ingest.store.records import RegistryVersionRow
 from ingest.store_writer import StoreWriter
-from ingest.subscriber import Incoming, MqttSubscriber
-from ingest.validation import Assessment, assess, refusal_of
+from ingest.validation import Assessment
 
-_MAX_MESSAGES = 500
+_MAX_MESSAGES = 3000
 #: How long an idle loop waits before it looks after receipts and the registry. A message ends the wait. [s]
 _WAIT_S = 0.1
 _REGISTRY_EVERY_S = 1.0
-_STORE_OPEN_RETRY_S = 1.0
+_UPKEEP_EVERY_S = 60.0
+#: A reading that the store has not taken for so long makes ingest unready. Ours.
+_STORE_BEHIND_MS = 60_000
 
 _log = structlog.get_logger()
 
 
 class Subscriber(Protocol):
     """Where messages come from and receipts go."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has accepted the present connection."""
+        ...
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether a session that is being retired holds nothing any more."""
+        ...
 
     def start(self) -> None:
         """Begin to receive."""
@@ -72,6 +83,7 @@ class IngestService:
         clock: Clock,
         counters: IngestCounters | None = None,
         store_has_registry: str | None = None,
+        keep_days: int | None = None,
     ) -> None:
         self.counters = counters if counters is not None else IngestCounters()
         self._subscriber = subscriber
@@ -80,7 +92,10 @@ class IngestService:
         self._clock = clock
         self._receipts = ReceiptBook()
         self._writer = StoreWriter(journal, store, clock=clock, counters=self.counters)
+        self._keep_days = keep_days
         self._look_at_registry_s = 0.0
+        self._alarm = QuarantineAlarm()
+        self._journal_error = ""
         if store_has_registry != registry.current.text:
             self._store_registry()
 
@@ -89,6 +104,8 @@ class IngestService:
         writer_stop = threading.Event()
         writer = threading.Thread(target=self._writer.run, args=(writer_stop,), name="store-writer")
         writer.start()
+        upkeep = threading.Thread(target=self._maintain, args=(writer_stop,), name="journal-upkeep")
+        upkeep.start()
         try:
             self._subscriber.start()
             while not stop.is_set():
@@ -99,7 +116,29 @@ class IngestService:
             writer_stop.set()
             self._writer.wake()
             writer.join()
+            upkeep.join()
         _log.info("ingest ended", journalled=self.counters.journalled_messages)
+
+    def drain(self, stop: threading.Event) -> bool:
+        """Serve until the session that is being retired holds nothing; False if `stop` came first."""
+        drained = threading.Event()
+        leave = threading.Event()
+
+        def watch() -> None:
+            while not leave.wait(_WAIT_S) and not stop.is_set():
+                if self._subscriber.is_drained:
+                    drained.set()
+                    break
+            leave.set()
+
+        watcher = threading.Thread(target=watch, name="drain-watcher")
+        watcher.start()
+        try:
+            self.run(leave)
+        finally:
+            leave.set()
+            watcher.join()
+        return drained.is_set()
 
     def _serve_once(self, stop: threading.Event) -> None:
         messages = self._subscriber.take(_MAX_MESSAGES, wait_s=_WAIT_S)
@@ -107,55 +146,82 @@ class IngestService:
         if messages:
             self._take_in(messages, stop)
         self._send_receipts()
+        self.counters.last_round_at_ms = self._clock()
+
+    def _maintain(self, stop: threading.Event) -> None:
+        """Compress closed days of the journal, and remove those that are kept no longer and are in the store."""
+        more = True
+        while not stop.wait(0.0 if more else _UPKEEP_EVERY_S):
+            try:
+                more = self._journal.maintain(self._clock(), keep_days=self._keep_days)
+            except IngestError as error:
+                more = False
+                _log.error("the journal's upkeep failed; it is tried again", error=str(error))
+            except Exception:  # noqa: BLE001 - upkeep must not end: counted, logged, and nothing is lost by it
+                more = False
+                self.counters.unexpected_failures += 1
+                _log.exception("the journal's upkeep failed in an unexpected way")
+
+    def not_ready(self) -> list[str]:
+        """What keeps messages from being taken in or stored, in words."""
+        reasons = []
+        if not self._subscriber.is_connected:
+            reasons.append("the broker is not connected: see that it runs, and ingest's credentials")
+        if self._journal_error:
+            reasons.append(f"nothing is acknowledged: {self._journal_error}")
+        waiting_ms = self.counters.waiting_since_ms
+        if waiting_ms and self._clock() - waiting_ms > _STORE_BEHIND_MS:
+            cause = self._writer.error or "it takes rows more slowly than they come"
+            reasons.append(f"the store is behind since {format_timestamp(waiting_ms)}: {cause}")
+        if self._alarm.is_raised:
+            reasons.append(
+                f"{self._alarm.last_hour} refusals within an hour: see `poolwatch quarantine list`"
+            )
+        return reasons
+
+    def gauges(self) -> dict[str, tuple[str, float]]:
+        """What is computed when asked: help text and number, by name."""
+        behind = self._journal.last_id - self._journal.cursor()
+        return {
+            "connected": ("Whether the broker is connected.", float(self._subscriber.is_connected)),
+            "journal_messages": ("Messages in the journal.", self._journal.last_id),
+            "unstored_messages": ("Messages in the journal that the store has not taken.", behind),
+            "offered_readings": ("Readings in memory on their way to the store.", self._writer.offered),
+            "refusals_last_hour": ("Refusals within the last hour.", self._alarm.last_hour),
+            "quarantine_alarm": (
+                "Whether quarantine grows so that somebody should look.",
+                self._alarm.is_raised,
+            ),
+        }
 
     def _take_in(self, messages: Sequence[Incoming], stop: threading.Event) -> None:
-        """Journal in one commit, and only then acknowledge and owe receipts."""
+        """Journal in one commit, and only then acknowledge, owe receipts, and let the store writer have the rows."""
         self.counters.received_messages += len(messages)
         self.counters.last_received_at_ms = messages[-1].received_at_ms
-        entries = [
-            Entry(
-                message.topic,
-                message.payload,
-                message.received_at_ms,
-                self._assess(message),
-                retained=message.retain,
-            )
-            for message in messages
-        ]
-        results = self._append(entries, stop)
-        if results is None:
+        assessments, rows = assess_many(messages, self._registry.current.registry)
+        for index, error in rows.failures:
+            self.counters.unexpected_failures += 1
+            topic = None if index is None else messages[index].topic
+            _log.error("a message could not be assessed", topic=topic, exc_info=error)
+        appending = self._append(messages, assessments, stop)
+        if appending is None:
             return
         self.counters.acknowledged_messages += self._subscriber.acknowledge(messages)
-        for entry, result in zip(entries, results, strict=True):
-            self._note(entry.assessment, result)
-        self._writer.wake()
+        self._note_all(assessments, appending.results)
+        rows = rows.of_messages([result is Appended.NEW for result in appending.results])
+        self._writer.offer(rows, first_id=appending.first_id, last_id=appending.last_id)
 
-    def _assess(self, message: Incoming) -> Assessment:
-        try:
-            return assess(
-                topic=message.topic,
-                payload=message.payload,
-                registry=self._registry.current.registry,
-                received_at_ms=message.received_at_ms,
-            )
-        except Exception as error:  # noqa: BLE001 - last resort: counted, logged, payload quarantined
-            self.counters.unexpected_failures += 1
-            _log.exception("a message could not be assessed", topic=message.topic)
-            refusal = refusal_of(
-                None,
-                code="internal_error",
-                text=f"ingest could not assess it ({type(error).__name__}): report this",
-            )
-            return Assessment(None, "", None, None, 0, (refusal,))
-
-    def _append(self, entries: Sequence[Entry], stop: threading.Event) -> list[Appended] | None:
+    def _append(
+        self, messages: Sequence[Incoming], assessments: Sequence[Assessment], stop: threading.Event
+    ) -> Appending | None:
         """Journal, however long the disk takes to have room; None if `stop` came first, and nothing is acknowledged."""
         backoff = Backoff()
         while True:
             try:
-                return self._journal.append_many(entries)
+                appending = self._journal.append_many(messages, assessments)
             except JournalUnavailableError as error:
                 self.counters.journal_failures += 1
+                self._journal_error = str(error)
                 if backoff.attempts == 0:
                     _log.error(
                         "the journal cannot be written; nothing is acknowledged until it can",
@@ -163,13 +229,30 @@ class IngestService:
                     )
                 if stop.wait(backoff.next_s()):
                     return None
+            else:
+                self._journal_error = ""
+                return appending
 
-    def _note(self, found: Assessment, result: Appended) -> None:
-        counters = self.counters
-        if result is Appended.DUPLICATE:
-            counters.duplicate_messages += 1
-        else:
+    def _note_all(self, assessments: Sequence[Assessment], results: Sequence[Appended]) -> None:
+        counters, receipts = self.counters, self._receipts
+        refusals = 0
+        for found, result in zip(assessments, results, strict=True):
+            if found.kind is not TopicKind.STATUS and found.boot_id is not None and found.seq is not None:
+                receipts.add(gateway_id=found.gateway_id, boot_id=found.boot_id, seq=found.seq)
+            if result is Appended.DUPLICATE:
+                counters.duplicate_messages += 1
+                continue
             counters.journalled_messages += 1
+            if result is not Appended.NEW or found.refusals:
+                refusals += self._note_refused(found, result)
+        if self._alarm.note(refusals, self._clock()):
+            _log.error(
+                "quarantine grows: see `poolwatch quarantine list`", refusals_in_an_hour=self._alarm.last_hour
+            )
+
+    def _note_refused(self, found: Assessment, result: Appended) -> int:
+        """Count and log what went into quarantine; returns how many refusals that are."""
+        counters = self.counters
         if result is Appended.CLONED:
             counters.cloned_messages += 1
             _log.error(
@@ -178,19 +261,19 @@ class IngestService:
                 boot_id=found.boot_id,
                 seq=found.seq,
             )
-        elif result is Appended.REFUSED:
+            return 1
+        if result is Appended.REFUSED:
             counters.refused_messages += 1
             _log.warning("message in quarantine", gateway_id=found.gateway_id, code=found.refusals[0].code)
-        elif result is Appended.NEW and found.refusals:
-            counters.refused_items += len(found.refusals)
-            _log.warning(
-                "readings or entries in quarantine",
-                gateway_id=found.gateway_id,
-                count=len(found.refusals),
-                code=found.refusals[0].code,
-            )
-        if found.kind is not TopicKind.STATUS and found.boot_id is not None and found.seq is not None:
-            self._receipts.add(gateway_id=found.gateway_id, boot_id=found.boot_id, seq=found.seq)
+            return 1
+        counters.refused_items += len(found.refusals)
+        _log.warning(
+            "readings or entries in quarantine",
+            gateway_id=found.gateway_id,
+            count=len(found.refusals),
+            code=found.refusals[0].code,
+        )
+        return len(found.refusals)
 
     def _send_receipts(self) -> None:
         now_s = time.monotonic()
@@ -221,66 +304,3 @@ class IngestService:
     def _store_registry(self) -> None:
         version = self._registry.current
         self._writer.submit_registry(RegistryVersionRow(version.registry.sha256, self._clock(), version.text))
-
-
-def run_ingest(
-    *,
-    registry_path: Path,
-    credential: Credential,
-    journal_path: Path,
-    store_url: str,
-    clock: Clock,
-    stop: threading.Event,
-    counters: IngestCounters | None = None,
-) -> None:
-    """Run ingest until `stop`.
-
-    Raises
-    ------
-    RegistryUnusableError
-        If there is no registry in force.
-    JournalError
-        If the journal is damaged or of a newer version.
-    StoreError
-        If the store's address cannot be used.
-    """
-    store = _open_store(store_url, stop)
-    if store is None:
-        return
-    try:
-        known = _registry_text(store)
-        registry = RegistrySource(registry_path, fallback=known)
-        journal = Journal(journal_path)
-        try:
-            IngestService(
-                subscriber=MqttSubscriber(credential, clock=clock),
-                journal=journal,
-                store=store,
-                registry=registry,
-                clock=clock,
-                counters=counters,
-                store_has_registry=known,
-            ).run(stop)
-        finally:
-            journal.close()
-    finally:
-        store.close()
-
-
-def _open_store(url: str, stop: threading.Event) -> Store | None:
-    """Open the store, however long that takes; None if `stop` came first."""
-    while True:
-        try:
-            return open_store(url)
-        except StoreUnavailableError as error:
-            _log.error("the store cannot be opened yet", error=str(error))
-            if stop.wait(_STORE_OPEN_RETRY_S):
-                return None
-
-
-def _registry_text(store: Store) -> str | None:
-    try:
-        return store.registry_text()
-    except StoreUnavailableError as error:
-        _log.warning("the store does not tell the last registry now", error=str(error))
-        return None

@@ -1,101 +1,160 @@
-"""MQTT in: the only importer of paho in ingest. A message is acknowledged when ingest says so, not when it came.
+"""MQTT in: a message is acknowledged when ingest says so, not when it came.
 
-Paho's network thread only puts messages into a bounded queue. When that is full the thread waits, and so does the broker.
+Who takes messages reads the network: no other thread stands between them, and while nobody takes, the broker waits. A
+second thread connects, and keeps the connection alive while nobody takes. Only `ingest/subscriber_*.py` import paho.
 """
 
-import queue
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import structlog
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.client import Client
 
 from gateway.contract.credentials import Credential
+from gateway.contract.errors import ContractError
 from gateway.contract.times import Clock
-from gateway.contract.tls import tls_context
-from gateway.contract.topics import LOGBOOK_FILTER, READINGS_FILTER, STATUS_FILTER, stored_topic
+from gateway.contract.topics import stored_topic
+from ingest.backoff import Backoff
+from ingest.incoming import Incoming
+from ingest.subscriber_handover import Handover
+from ingest.subscriber_link import MQTT_3, MQTT_5, Link, subscribe, unsubscribe
+from ingest.subscriber_receipts import ReceiptWindow, acknowledgements
+from ingest.subscriber_share import ONLY_INGEST, ShareMember
 
-#: Fixed, so that the broker keeps the session, and what arrives meanwhile, for the next start.
-CLIENT_ID = "poolwatch-ingest"
-_FILTERS = (READINGS_FILTER, LOGBOOK_FILTER, STATUS_FILTER)
-_QOS = 1
-_KEEPALIVE_S = 30
-_FIRST_RETRY_S, _LAST_RETRY_S = 1, 30
-#: Above what a broker hands out without acknowledgements (`broker_config.MAX_INFLIGHT`), so that it stops before we do.
-_QUEUE_MESSAGES = 4000
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 30.0
+_ANSWER_WITHIN_S = 3.0
+#: Bytes read and not taken, beyond which the network is not read.
+_HELD_BYTES = 8 * 1024 * 1024
+#: How often the second thread looks, and for how long nobody may have taken before it keeps the connection alive.
 _LOOK_EVERY_S = 0.2
+_IDLE_S = 1.0
 _LEAVE_WITHIN_S = 2.0
+#: Above it a reason code is a refusal.
+_REFUSED = 0x80
 
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message as it came; `connection` counts the connections of this process, to one of which `mid` belongs."""
-
-    topic: str
-    payload: bytes
-    received_at_ms: int
-    mid: int
-    qos: int
-    retain: bool
-    connection: int
-
-
 class MqttSubscriber:
-    """Ingest's connection to the broker: MQTT 3.1.1, persistent session, QoS 1, acknowledgement by hand."""
+    """Ingest's connection to the broker: persistent session, QoS 1, acknowledgement by hand. Thread-safe.
 
-    def __init__(self, credential: Credential, *, clock: Clock) -> None:
+    MQTT 5; for the only ingest also 3.1.1, if the broker does not answer otherwise.
+
+    Parameters
+    ----------
+    credential : Credential
+        Where the broker is and what to show it.
+    clock : Clock
+        For messages' `received_at_ms`.
+    member : ShareMember, optional
+        One of several ingests; unset: the only one.
+    is_retiring : bool
+        Take what the broker holds for this session, have nothing new added to it, and end it with `close`.
+    """
+
+    def __init__(
+        self,
+        credential: Credential,
+        *,
+        clock: Clock,
+        member: ShareMember | None = None,
+        is_retiring: bool = False,
+    ) -> None:
         self._credential = credential
         self._clock = clock
-        self._queue: queue.Queue[Incoming] = queue.Queue(_QUEUE_MESSAGES)
+        self._session = ONLY_INGEST if member is None else member.session
+        # A member needs an expiry of its session, which 3.1.1 does not know.
+        self._protocols = (MQTT_5, MQTT_3) if member is None else (MQTT_5,)
+        self._unanswered = 0
+        self._is_retiring = is_retiring
+        self._handover = Handover(0.0)
         self._closing = threading.Event()
-        self._connected = threading.Event()
-        self._ack_lock = threading.Lock()
-        self._connection = 0
-        self._client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=CLIENT_ID,
-            clean_session=False,
-            protocol=MQTTProtocolVersion.MQTTv311,
-            manual_ack=True,
-        )
-        self._client.username_pw_set(credential.username, credential.password)
-        context = tls_context(credential)
-        if context is not None:
-            self._client.tls_set_context(context)
-        self._client.reconnect_delay_set(_FIRST_RETRY_S, _LAST_RETRY_S)
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_message = self._on_message
+        self._linked = threading.Event()
+        # Who holds it may read, wait for, make and end the connection.
+        self._driving = threading.Lock()
+        # For the connection's bytes and all below; never held while waiting.
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+        self._connection = -1
+        self._messages: list[Incoming] = []
+        self._held_bytes = 0
+        self._receipts = ReceiptWindow()
+        self._taken_at_s = 0.0
+        self._keeper = threading.Thread(target=self._keep, name="mqtt-keeper", daemon=True)
 
     @property
     def is_connected(self) -> bool:
         """Whether the broker has accepted the present connection."""
-        return self._connected.is_set()
+        return self._linked.is_set()
 
     def start(self) -> None:
         """Connect in the background, and again whenever the connection is lost."""
-        self._client.connect_async(self._credential.host, self._credential.port, keepalive=_KEEPALIVE_S)
-        self._client.loop_start()
+        self._keeper.start()
 
     def take(self, max_messages: int, *, wait_s: float) -> list[Incoming]:
         """Messages that are there, at most `max_messages`; waits up to `wait_s` for the first."""
-        taken: list[Incoming] = []
-        try:
-            taken.append(self._queue.get(timeout=wait_s))
-            while len(taken) < max_messages:
-                taken.append(self._queue.get_nowait())
-        except queue.Empty:
-            pass
-        return taken
+        deadline_s = time.monotonic() + wait_s
+        while True:
+            left_s = max(0.0, deadline_s - time.monotonic())
+            if self._driving.acquire(timeout=left_s):
+                try:
+                    messages = self._take_as_driver(max_messages, deadline_s)
+                finally:
+                    self._taken_at_s = time.monotonic()
+                    self._driving.release()
+                if messages:
+                    return messages
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return []
+            self._linked.wait(left_s)
+
+    def _take_as_driver(self, max_messages: int, deadline_s: float) -> list[Incoming]:
+        """As `take`; comes back early without a connection, so that the other thread can make one."""
+        while True:
+            with self._lock:
+                self._advance(max_messages)
+                link = self._link
+                messages = self._messages[:max_messages]
+                held = len(self._messages)
+                # With nothing held, what was read was no message.
+                self._held_bytes = self._held_bytes * (held - len(messages)) // max(1, held)
+                if messages:
+                    del self._messages[:max_messages]
+                    return messages
+            left_s = deadline_s - time.monotonic()
+            if link is None or left_s <= 0:
+                return []
+            link.wait(min(left_s, _LOOK_EVERY_S))
+
+    def _advance(self, wanted: int) -> None:
+        """Read until `wanted` messages are there or the network has no more; send; notice the connection's end."""
+        link = self._link
+        if link is None:
+            return
+        socket = link.socket
+        while len(self._messages) < wanted and self._held_bytes < _HELD_BYTES:
+            read_bytes = link.fill()
+            self._held_bytes += read_bytes
+            # Even if nothing was read: some may have come with the broker's answer.
+            messages = socket.take_messages()
+            if messages:
+                self._messages += messages
+                self._handover.receive(len(messages), time.monotonic())
+            if not read_bytes:
+                break
+        else:
+            link.pause()
+        for packet_id, reason in socket.take_confirmed():
+            topic = self._receipts.confirm(packet_id)
+            if topic is not None and reason >= _REFUSED:
+                _log.error("the broker refuses a receipt: see its access list", topic=topic, reason=reason)
+        link.advance()
+        if link.has_ended:
+            self._link = None
+            self._linked.clear()
+            link.abandon()
 
     def acknowledge(self, messages: Sequence[Incoming]) -> int:
         """Acknowledge messages to the broker; returns how many could still be.
@@ -103,85 +162,131 @@ class MqttSubscriber:
         Those of an earlier connection are left out: their number may by now belong to another message. The broker
         sends them again.
         """
-        acknowledged = 0
-        with self._ack_lock:
-            for message in messages:
-                if message.qos > 0 and message.connection == self._connection and self.is_connected:
-                    self._client.ack(message.mid, message.qos)
-                    acknowledged += 1
-        return acknowledged
+        with self._lock:
+            link = self._link
+            if link is None:
+                return 0
+            number = link.number
+            packet_ids = [one.packet_id for one in messages if one.qos and one.connection == number]
+            if packet_ids:
+                link.socket.add(acknowledgements(packet_ids))
+                link.socket.flush()
+            if self._is_retiring:
+                self._handover.settle(sum(one.connection == number for one in messages))
+            return len(packet_ids)
 
     def publish_receipt(self, gateway_id: str, payload: bytes) -> bool:
-        """Publish a receipt; False, and nothing is kept for later, if there is no connection now."""
-        if not self.is_connected:
-            return False
-        sent = self._client.publish(stored_topic(gateway_id), payload, qos=_QOS, retain=False)
-        return sent.rc is MQTTErrorCode.MQTT_ERR_SUCCESS
+        """Publish a receipt with the next `take`; False, and nothing is kept for later, if that is not possible now.
+
+        It is sent again on the next connection until the broker has confirmed it.
+        """
+        with self._lock:
+            link = self._link
+            if link is None:
+                return False
+            packet = self._receipts.add(
+                stored_topic(gateway_id),
+                payload,
+                with_properties=link.with_properties,
+                at_most=link.broker_maximum,
+            )
+            if packet is None:
+                return False
+            link.socket.add(packet)
+            return True
 
     def close(self) -> None:
-        """Send what is on its way out and leave; the broker keeps the session."""
-        deadline = time.monotonic() + _LEAVE_WITHIN_S
-        while self.is_connected and self._client.want_write() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        """Send what is on its way out and leave; the broker keeps the session, unless it is retired and drained."""
         self._closing.set()
-        self._client.disconnect()
-        self._client.loop_stop()
+        if self._keeper.is_alive():
+            self._keeper.join()
+        drained = self.is_drained
+        with self._driving, self._lock:
+            link, self._link = self._link, None
+            self._linked.clear()
+            if link is not None:
+                link.leave(within_s=_LEAVE_WITHIN_S, end_session=self._is_retiring and drained)
 
-    def _on_connect(
-        self,
-        client: Client,
-        _userdata: Any,
-        flags: ConnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        if reason.is_failure:
-            _log.error("the broker refuses ingest: see its credentials", reason=str(reason))
-            return
-        self._connected.set()
-        client.subscribe([(name, _QOS) for name in _FILTERS])
-        _log.info("connected to the broker", session_present=flags.session_present)
-
-    def _on_disconnect(
-        self,
-        _client: Client,
-        _userdata: Any,
-        _flags: DisconnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        with self._ack_lock:
-            self._connection += 1
-            self._connected.clear()
-        if not self._closing.is_set():
-            _log.warning("connection to the broker lost; connecting again", reason=str(reason))
-
-    def _on_subscribe(
-        self,
-        _client: Client,
-        _userdata: Any,
-        _mid: int,
-        reasons: list[ReasonCode],
-        _properties: Properties | None,
-    ) -> None:
-        if any(reason.is_failure for reason in reasons):
-            _log.error(
-                "the broker refuses a subscription: see its access list", reasons=[str(r) for r in reasons]
+    @property
+    def is_drained(self) -> bool:
+        """Whether a session that is retiring gets nothing new, and the broker has handed over all that it held."""
+        with self._lock:
+            link = self._link
+            return (
+                self._is_retiring
+                and link is not None
+                and not link.has_ended
+                and self._handover.is_complete(answers=link.unsubscribed)
             )
 
-    def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
-        incoming = Incoming(
-            topic=message.topic,
-            payload=bytes(message.payload),
-            received_at_ms=self._clock(),
-            mid=message.mid,
-            qos=message.qos,
-            retain=message.retain,
-            connection=self._connection,
-        )
+    def _subscribe(self, client: Client) -> None:
+        subscribe(client, self._session)
+
+    def _unsubscribe(self, client: Client) -> None:
+        unsubscribe(client, self._session)
+
+    def _ask_whether_drained(self) -> None:
+        with self._lock:
+            link = self._link
+            if link is not None and self._handover.ask(answers=link.unsubscribed, now_s=time.monotonic()):
+                link.unsubscribe()
+
+    def _keep(self) -> None:
+        backoff = Backoff(_FIRST_RETRY_S, _LAST_RETRY_S)
         while not self._closing.is_set():
-            try:
-                self._queue.put(incoming, timeout=_LOOK_EVERY_S)
-            except queue.Full:
-                continue
+            if self._link is not None:
+                self._keep_alive()
+                if self._is_retiring:
+                    self._ask_whether_drained()
+                self._closing.wait(_LOOK_EVERY_S)
+            elif self._connect(is_first_attempt=backoff.attempts == 0):
+                backoff.reset()
+            else:
+                self._closing.wait(backoff.next_s())
+
+    def _keep_alive(self) -> None:
+        """Drive the connection if nobody else does."""
+        if time.monotonic() - self._taken_at_s < _IDLE_S or not self._driving.acquire(blocking=False):
             return
+        try:
+            with self._lock:
+                # As many as fit: what paho waits for stands behind them.
+                self._advance(_HELD_BYTES)
+        finally:
+            self._driving.release()
+
+    def _connect(self, *, is_first_attempt: bool) -> bool:
+        """Make a connection; whether the broker has accepted it."""
+        with self._driving:
+            protocol = self._protocols[self._unanswered % len(self._protocols)]
+            self._connection += 1
+            accepted, link = False, None
+            try:
+                link = Link(
+                    self._credential,
+                    self._session,
+                    protocol,
+                    clock=self._clock,
+                    number=self._connection,
+                    on_accept=self._unsubscribe if self._is_retiring else self._subscribe,
+                )
+                link.open()
+                accepted = link.wait_for_answer(self._closing, within_s=_ANSWER_WITHIN_S)
+            except (OSError, ContractError, UnicodeError) as error:  # the last: of a host that is no name
+                if is_first_attempt:
+                    _log.warning("the broker cannot be reached; trying again", error=str(error))
+            if link is None:
+                return False
+            if not accepted:
+                # A broker without MQTT 5 lets its introduction stand, or closes without a word.
+                self._unanswered += not link.has_answer and link.has_been_open
+                link.abandon()
+                return False
+            with self._lock:
+                link.socket.add(
+                    self._receipts.again(with_properties=link.with_properties, at_most=link.broker_maximum)
+                )
+                self._handover = Handover(time.monotonic())
+                self._link = link
+                self._linked.set()
+            return True

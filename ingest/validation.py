@@ -48,8 +48,7 @@ def refusal_of(position: int | None, *, code: str, text: str) -> Refusal:
     return Refusal(position, code, shown)
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(msgspec.Struct, frozen=True, gc=False):
     """What a message is, and what of it is refused.
 
     `boot_id` and `seq` are None when the message carries none that could be read. `items` counts its readings or entries,
@@ -66,12 +65,12 @@ class Assessment:
     @property
     def is_refused(self) -> bool:
         """Whether the whole message is refused."""
-        return any(refusal.position is None for refusal in self.refusals)
+        return bool(self.refusals) and any(refusal.position is None for refusal in self.refusals)
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """What a message puts into the store."""
+class MessageRows:
+    """What one message puts into the store."""
 
     readings: tuple[ReadingRow, ...] = ()
     logbook: tuple[LogbookRow, ...] = ()
@@ -237,7 +236,7 @@ def _check_not_ahead(name: str, text: str, instant_ms: int, received_at_ms: int)
         )
 
 
-def build_rows(*, topic: str, payload: bytes, received_at_ms: int, refused: AbstractSet[int]) -> Rows:
+def build_rows(*, topic: str, payload: bytes, received_at_ms: int, refused: AbstractSet[int]) -> MessageRows:
     """Rows of a message that was not refused as a whole, without the items at the refused positions.
 
     Raises
@@ -247,7 +246,7 @@ def build_rows(*, topic: str, payload: bytes, received_at_ms: int, refused: Abst
     """
     parsed = parse_topic(topic)
     if parsed.kind is TopicKind.STATUS:
-        return Rows(
+        return MessageRows(
             statuses=(_status_row(parsed.gateway_id, decode_status(payload), payload, received_at_ms),)
         )
     envelope = decode_message(parsed, payload)
@@ -257,7 +256,7 @@ def build_rows(*, topic: str, payload: bytes, received_at_ms: int, refused: Abst
         if position not in refused
     ]
     pool_id = parsed.pool_id or ""
-    return Rows(
+    return MessageRows(
         readings=tuple(
             _reading_row(item, envelope, pool_id, position, received_at_ms)
             for position, item in taken

@@ -15,11 +15,12 @@ from analytics.results import Verdict, VerdictKind, VerdictState, decode_verdict
 from gateway.contract.credentials import Credential, Credentials, render_credentials
 from gateway.contract.readings import MANUAL_SENSOR
 from gateway.contract.registry import Registry
+from ingest.journal.account import read_account
 from ingest.store.opening import open_store
 from ingest.store.ports import Store, StoreUnavailableError
-from poolwatch.account import print_account, take_account
 from poolwatch.clock import stop_on_signals, system_clock_ms
 from poolwatch.folder import DataFolder
+from poolwatch.reconcile import print_account, take_account
 from poolwatch.supervisor import Child, Supervisor
 from simulators.faults import Fault
 from simulators.scenarios import Scenario, build_scenario
@@ -218,12 +219,19 @@ def _new_verdicts(store: Store, cursor: str | None) -> tuple[list[Verdict], str 
 
 
 def _settle(folder: DataFolder, store: Store) -> None:
-    """Wait until what was sent is stored, judged and published, as far as it will be."""
+    """Wait until what was sent is stored and judged, as far as it will be."""
     deadline = time.monotonic() + _SETTLE_WITHIN_S
     while time.monotonic() < deadline:
-        if take_account(folder, store).settled:
+        if not _under_way(folder, store):
             return
         time.sleep(0.2)
+
+
+def _under_way(folder: DataFolder, store: Store) -> bool:
+    """Whether something is in an outbox, in the journal and not in the store, or not judged yet."""
+    if any(outbox.messages_pending for outbox in folder.outboxes().values()):
+        return True
+    return read_account(folder.journal).total.in_flight_messages > 0 or store.readings_waiting() > 0
 
 
 def run_demo(settings: DemoSettings) -> int:
@@ -256,7 +264,7 @@ def run_demo(settings: DemoSettings) -> int:
             _settle(folder, store)
         finally:
             supervisor.stop_all()
-            account = take_account(folder, store)
+            account = take_account(folder.journals(), store, outboxes=folder.outboxes())
             store.close()
         print_account(console, account)
         return 1 if account.holes else 0

@@ -4,15 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.contract.errors import RegistryError
 from gateway.contract.registry_file import parse_registry
-from gateway.contract.times import format_timestamp
 from poolwatch.clock import stop_on_signals, system_clock_ms
 from poolwatch.folder import DataFolder, FolderError
-from poolwatch.options import DEFAULT_DATA_DIR, DataDir, StoreUrl
+from poolwatch.options import DEFAULT_DATA_DIR, DataDir
 
 
 def registry_check(
@@ -35,46 +33,6 @@ def registry_check(
     )
 
 
-def quarantine_list(
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    limit: Annotated[int, typer.Option(help="How many of the newest to show.", min=1)] = 50,
-) -> None:
-    """Show what ingest refused, the newest first, each with its reason, and how many there are of each reason."""
-    from ingest.quarantine import count_quarantine, read_quarantine
-
-    journal = DataFolder(data_dir).journal
-    if not journal.exists():
-        raise FolderError(f"no journal at {journal}: name the folder with --data-dir")
-    console = Console()
-    for entry in read_quarantine(journal, limit=limit):
-        item = "whole message" if entry.position is None else f"item {entry.position}"
-        gateway = entry.gateway_id or "unknown gateway"
-        console.print(
-            f"[dim]{format_timestamp(entry.received_at_ms)}[/]  [bold]{entry.code}[/]  {item} from {gateway}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        console.print(f"    {entry.topic}\n    {entry.text}", markup=False, highlight=False, soft_wrap=True)
-    counts = count_quarantine(journal)
-    console.print(
-        "nothing in quarantine" if not counts else ", ".join(f"{code}: {n}" for code, n in counts.items())
-    )
-
-
-def journal_verify(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
-    """Walk the journal's hash chain; exits with 1 at the first message that was changed, added or taken out."""
-    from ingest.journal import verify_journal
-
-    path = DataFolder(data_dir).journal
-    if not path.exists():
-        raise FolderError(f"no journal at {path}: name the folder with --data-dir")
-    result = verify_journal(path)
-    if result.broken_at is not None:
-        typer.echo(f"the chain breaks at message {result.broken_at}: {result.reason}", err=True)
-        raise typer.Exit(1)
-    typer.echo(f"{result.messages} messages, the chain holds; head {result.head}")
-
-
 def schemas_write(
     folder: Annotated[Path, typer.Argument(help="Where to write.", file_okay=False)] = Path(
         "gateway/contract/schema"
@@ -87,23 +45,6 @@ def schemas_write(
     for name, content in documents().items():
         (folder / name).write_text(content, encoding="utf-8")
         typer.echo(str(folder / name))
-
-
-def account(data_dir: DataDir = DEFAULT_DATA_DIR, store: StoreUrl = None) -> None:
-    """Say what was sent, stored, judged and published, gateway by gateway; exits with 1 if anything is missing."""
-    from ingest.store.opening import open_store
-    from poolwatch.account import print_account, take_account
-
-    folder = DataFolder(data_dir)
-    if not folder.journal.exists():
-        raise FolderError(f"no journal at {folder.journal}: name the folder with --data-dir")
-    opened = open_store(folder.store_url(store))
-    try:
-        taken = take_account(folder, opened)
-    finally:
-        opened.close()
-    print_account(Console(), taken)
-    raise typer.Exit(1 if taken.holes else 0)
 
 
 def replay(

@@ -1,12 +1,16 @@
 """Where a deployment keeps its files: one folder, one place for each thing."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.contract.credentials import Credentials, parse_credentials
+from gateway.contract.credentials import Credential, Credentials, parse_credentials
 from gateway.contract.errors import ContractError
 from gateway.contract.registry import Registry
 from gateway.contract.registry_file import parse_registry
+from gateway.errors import OutboxError
+from gateway.outbox_file import read_account
+from gateway.outbox_records import OutboxAccount
 
 
 class FolderError(Exception):
@@ -50,8 +54,27 @@ class DataFolder:
 
     @property
     def journal(self) -> Path:
-        """Every message as it came."""
-        return self.root / "ingest" / "journal.sqlite"
+        """Every message as it came: the folder of the only ingest's journal."""
+        return self.journal_of(None)
+
+    def journal_of(self, member: str | None) -> Path:
+        """Folder of the journal of one of several ingests; None: of the only one."""
+        return self.root / ("ingest" if member is None else f"ingest-{member}") / "journal"
+
+    def journals(self) -> list[Path]:
+        """Folders of all journals that are here."""
+        return sorted(
+            place for place in self.root.glob("ingest*/journal") if (place / "state.sqlite").exists()
+        )
+
+    def outboxes(self) -> dict[str, OutboxAccount]:
+        """Accounts of the outboxes that are here, by gateway."""
+        found = {}
+        if self.gateways.is_dir():
+            for place in sorted(self.gateways.iterdir()):
+                with contextlib.suppress(OutboxError):  # a folder without an outbox has sent nothing
+                    found[place.name] = read_account(self.outbox(place.name))
+        return found
 
     @property
     def public(self) -> Path:
@@ -83,6 +106,15 @@ class DataFolder:
             ) from error
         except (ContractError, UnicodeDecodeError) as error:
             raise FolderError(f"{self.registry} cannot be used:\n{error}") from error
+
+    def service_credential(self, name: str) -> Credential:
+        """Credential of a service; FolderError if there is none."""
+        credential = self.read_credentials().services.get(name)
+        if credential is None:
+            raise FolderError(
+                f"no [services.{name}] in {self.credentials}: `poolwatch credentials add-service {name}` makes it"
+            )
+        return credential
 
     def read_credentials(self) -> Credentials:
         """Credentials of this folder; FolderError if absent or faulty."""

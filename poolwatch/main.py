@@ -8,10 +8,14 @@ from poolwatch import desk, files, services
 from poolwatch.credentials_command import credentials_app
 from poolwatch.demo_command import demo
 from poolwatch.folder import FolderError
+from poolwatch.ingest_command import ingest_app
+from poolwatch.journal_command import journal_app
 from poolwatch.judge_command import judge
 from poolwatch.pki_command import pki_app
 from poolwatch.ports import PortTakenError
 from poolwatch.profile_command import profile_app
+from poolwatch.quarantine_command import quarantine_app
+from poolwatch.reconcile_command import reconcile
 
 _SERVICES = "Services, each one process"
 _POOL = "At the pool"
@@ -30,13 +34,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(rich_help_panel="Start here")(demo)
-for service in (services.broker, services.ingest, services.analytics, services.dashboards, services.simulate):
+app.command(rich_help_panel=_SERVICES)(services.broker)
+app.add_typer(ingest_app, name="ingest", rich_help_panel=_SERVICES)
+for service in (services.analytics, services.dashboards, services.simulate):
     app.command(rich_help_panel=_SERVICES)(service)
 app.command("test", rich_help_panel=_POOL)(desk.test)
 for command in (desk.close, desk.reopen):
     app.command(rich_help_panel=_POOL)(command)
 app.command(rich_help_panel=_POOL)(files.replay)
-app.command(rich_help_panel=_LOOK)(files.account)
+app.command(rich_help_panel=_LOOK)(reconcile)
 app.command(rich_help_panel=_LOOK)(judge)
 
 
@@ -47,8 +53,8 @@ def _group(name: str, help_text: str) -> typer.Typer:
 
 
 _group("registry", "The file that says which pools exist, pools.toml.").command("check")(files.registry_check)
-_group("quarantine", "What ingest refused, and why.").command("list")(files.quarantine_list)
-_group("journal", "Every message as it came, hash-chained.").command("verify")(files.journal_verify)
+app.add_typer(quarantine_app, name="quarantine", rich_help_panel=_LOOK)
+app.add_typer(journal_app, name="journal", rich_help_panel=_LOOK)
 app.add_typer(profile_app, name="profile", rich_help_panel=_LOOK)
 app.add_typer(credentials_app, name="credentials", rich_help_panel=_LOOK)
 app.add_typer(pki_app, name="pki", rich_help_panel=_LOOK)

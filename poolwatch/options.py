@@ -24,6 +24,25 @@ StoreUrl = Annotated[
         envvar="POOLWATCH_STORE",
     ),
 ]
+MonitorPort = Annotated[
+    int | None,
+    typer.Option(
+        "--monitor-port",
+        help="Serve /metrics, /healthz and /readyz on this port; without it, nowhere.",
+        envvar="POOLWATCH_MONITOR_PORT",
+        min=0,
+        max=65535,
+    ),
+]
+MonitorHost = Annotated[
+    str,
+    typer.Option(
+        "--monitor-host",
+        help="Address for --monitor-port; loopback unless told otherwise.",
+        envvar="POOLWATCH_MONITOR_HOST",
+    ),
+]
+LOOPBACK = "127.0.0.1"
 Verbose = Annotated[bool, typer.Option("--verbose", help="Say more.")]
 PoolId = Annotated[str, typer.Option("--pool", help="Id of the pool, as in pools.toml.")]
 By = Annotated[str, typer.Option("--by", help="Name of the person who did it.")]

@@ -1,5 +1,6 @@
 """The five services, each one process: `poolwatch broker | simulate | ingest | analytics | dashboards`."""
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -7,7 +8,15 @@ import typer
 from poolwatch.clock import stop_on_signals, system_clock_ms
 from poolwatch.folder import DataFolder, FolderError
 from poolwatch.logs import configure_logs
-from poolwatch.options import DEFAULT_DATA_DIR, DataDir, StoreUrl, Verbose
+from poolwatch.options import (
+    DEFAULT_DATA_DIR,
+    LOOPBACK,
+    DataDir,
+    MonitorHost,
+    MonitorPort,
+    StoreUrl,
+    Verbose,
+)
 
 
 def broker(
@@ -102,36 +111,55 @@ def simulate(
     )
 
 
-def ingest(data_dir: DataDir = DEFAULT_DATA_DIR, store: StoreUrl = None, verbose: Verbose = False) -> None:
-    """Take messages from the broker into the journal, acknowledge, give receipts, and fill the store."""
-    configure_logs(service="ingest", verbose=verbose)
-    from ingest.service import run_ingest
-
-    folder = DataFolder(data_dir)
-    run_ingest(
-        registry_path=folder.registry,
-        credential=folder.read_credentials().services["ingest"],
-        journal_path=folder.journal,
-        store_url=folder.store_url(store),
-        clock=system_clock_ms,
-        stop=stop_on_signals(),
-    )
-
-
-def analytics(data_dir: DataDir = DEFAULT_DATA_DIR, store: StoreUrl = None, verbose: Verbose = False) -> None:
+def analytics(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    store: StoreUrl = None,
+    shard: Annotated[
+        str,
+        typer.Option(help="Which part of the pools to judge, as 2/3; one service for each part."),
+    ] = "1/1",
+    monitor_port: MonitorPort = None,
+    monitor_host: MonitorHost = LOOPBACK,
+    verbose: Verbose = False,
+) -> None:
     """Judge what arrived in the store, and what time alone changes, into verdicts and states of pools."""
     configure_logs(service="analytics", verbose=verbose)
     from analytics.service import AnalyticsService
-    from ingest.store.opening import open_store
+    from analytics.shard import parse_shard
+    from ingest.store.opening import await_store
+    from poolwatch.monitor import monitored, stuck
 
-    folder = DataFolder(data_dir)
-    opened = open_store(folder.store_url(store))
     try:
-        AnalyticsService(
-            facts=opened, results=opened, registry=folder.read_registry(), clock=system_clock_ms
-        ).run(stop_on_signals())
-    finally:
-        opened.close()
+        part = parse_shard(shard)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--shard") from error
+    folder = DataFolder(data_dir)
+    stop = stop_on_signals()
+    registry = folder.read_registry()
+    opened = await_store(folder.store_url(store), stop)
+    if opened is None:
+        return
+    service = AnalyticsService(
+        facts=opened, results=opened, registry=registry, clock=system_clock_ms, shard=part
+    )
+    started_ms = system_clock_ms()
+
+    def not_alive() -> list[str]:
+        last_ms = service.counters.last_round_at_ms
+        return stuck(last_ms, started_ms=started_ms, clock=system_clock_ms, what="judged")
+
+    with (
+        closing(opened),
+        monitored(
+            "analytics",
+            host=monitor_host,
+            port=monitor_port,
+            counters=service.counters,
+            not_alive=not_alive,
+            not_ready=service.not_ready,
+        ),
+    ):
+        service.run(stop)
 
 
 def dashboards(

@@ -10,10 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import structlog
 
 from gateway.contract.credentials import Credential
 
 PASSWORD = "test-password"
+
+# Without configuration structlog draws tracebacks with every local variable: seconds on a busy machine.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def free_port() -> int:

@@ -1,13 +1,17 @@
 """What a person is told exists: commands and addresses of the README, and help on every command."""
 
+import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.main import get_command
 
+from analytics.counters import AnalyticsCounters
 from dashboards.public import api, pages
+from ingest.counters import IngestCounters
 from poolwatch.main import app
 
 
@@ -24,6 +28,8 @@ def _commands() -> dict[str, str]:
     for name in top.list_commands(context):  # type: ignore[attr-defined]
         command = top.get_command(context, name)  # type: ignore[attr-defined]
         if hasattr(command, "list_commands"):
+            if command.invoke_without_command:
+                found[name] = command.help or ""
             for inner in command.list_commands(context):
                 found[f"{name} {inner}"] = command.get_command(context, inner).help or ""
         else:
@@ -39,12 +45,19 @@ def test_every_command_says_what_it_is_for() -> None:
     assert all(len(text) > 20 for text in commands.values()), commands
 
 
-def test_every_command_that_the_readme_names_exists(readme: str) -> None:
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/operations.md", "docs/scale.md", "docs/security.md", "docs/judge.md"]
+)
+def test_every_command_that_a_page_names_exists(pytestconfig: pytest.Config, page: str) -> None:
     commands = _commands()
-    named = set(re.findall(r"poolwatch ([a-z]+(?: (?:check|list|verify|write|show))?)", readme))
+    groups = {name.split()[0] for name in commands if " " in name}
+    text = (Path(pytestconfig.rootpath) / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:`|bin/|^)poolwatch ([a-z]+)(?: ([a-z-]+))?", text, re.MULTILINE))
     assert named
-    for name in named - {"is", "does"}:
-        assert name in commands or name.split()[0] in commands, name
+    for first, second in named:
+        if first in groups and f"{first} {second}" in commands:
+            continue
+        assert first in commands, f"{page}: poolwatch {first} {second}"
 
 
 def test_every_public_address_is_in_the_readme(readme: str) -> None:
@@ -53,6 +66,20 @@ def test_every_public_address_is_in_the_readme(readme: str) -> None:
             path: str = getattr(route, "path", "")
             short = path.replace("/v1/pools/{pool_id}/", "…/")
             assert path in readme or short in readme, path
+
+
+@pytest.mark.parametrize(
+    ("service", "counters"), [("ingest", IngestCounters), ("analytics", AnalyticsCounters)]
+)
+def test_every_metric_is_described(pytestconfig: pytest.Config, service: str, counters: Any) -> None:
+    text = (Path(pytestconfig.rootpath) / "docs/operations.md").read_text(encoding="utf-8")
+    for field in dataclasses.fields(counters):
+        assert field.metadata["help"], field.name
+        row = (
+            f"| `poolwatch_{service}_{field.name}` | {field.metadata.get('kind', 'counter')} "
+            f"| {field.metadata['help']} |"
+        )
+        assert row in text
 
 
 def test_every_table_of_judging_files_is_described(pytestconfig: pytest.Config) -> None:

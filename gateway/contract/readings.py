@@ -16,9 +16,8 @@ ID_RULE = "an id has lower-case letters, digits and hyphens, at most 63, no hyph
 _ID = re.compile(ID_PATTERN)
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="a lower-case name: letters, digits, hyphens")]
-BootId = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)", description="new at every gateway start")
-]
+BOOT_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"
+BootId = Annotated[str, Meta(pattern=BOOT_ID_PATTERN, description="new at every gateway start")]
 Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="counts messages within a boot from 0, no holes")]
 Timestamp = Annotated[
     str, Meta(pattern=TIMESTAMP_PATTERN, description="RFC 3339, UTC, Z, three decimals or none")

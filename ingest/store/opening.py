@@ -1,10 +1,18 @@
 """The one place where a store's adapter is chosen."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ingest.store.ports import Store, StoreError
+import structlog
+
+from ingest.store.ports import Store, StoreError, StoreUnavailableError
 from ingest.store.sqlite import SqliteStore
+
+#: Between two attempts to open a store that is away. [s]
+_OPEN_RETRY_S = 1.0
+
+_log = structlog.get_logger()
 
 
 def _open_sqlite(place: str) -> Store:
@@ -32,3 +40,23 @@ def open_store(url: str) -> Store:
             f"{url!r} names no store that is known here; known: {known}, as in sqlite:store.sqlite"
         )
     return adapter(place)
+
+
+def await_store(url: str, stop: threading.Event) -> Store | None:
+    """Open a store, however long it is away; None if `stop` came first.
+
+    Raises
+    ------
+    StoreError
+        If the address can never be used.
+    """
+    told = False
+    while not stop.is_set():
+        try:
+            return open_store(url)
+        except StoreUnavailableError as error:
+            if not told:
+                _log.error("the store cannot be opened yet; trying on", error=str(error))
+                told = True
+            stop.wait(_OPEN_RETRY_S)
+    return None

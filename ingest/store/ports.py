@@ -1,4 +1,4 @@
-"""The store behind ports: who writes what, who reads what. Adapters: `sqlite`; chosen in `opening`.
+"""The store behind ports: who writes what, who reads what. Adapters: `sqlite`, `influx`; chosen in `opening`.
 
 Errors come first: a caller retries `StoreUnavailableError` for ever and hands `StoreRejectedError` to a person.
 A cursor is opaque: keep it, give it back. `None` means from the beginning.
@@ -7,9 +7,10 @@ A cursor is opaque: keep it, give it back. `None` means from the beginning.
 from collections.abc import Sequence
 from typing import Protocol
 
+from ingest.store.batches import IngestBatch, WriteOutcome
 from ingest.store.records import (
     Arrival,
-    IngestBatch,
+    GatewayStatusRow,
     LogbookRow,
     PoolStateRow,
     PublicationColumns,
@@ -18,7 +19,6 @@ from ingest.store.records import (
     SeriesKey,
     StoreCounts,
     VerdictRow,
-    WriteOutcome,
 )
 
 
@@ -27,7 +27,11 @@ class StoreError(Exception):
 
 
 class StoreUnavailableError(StoreError):
-    """Not now: away, locked, full. The same call may succeed later."""
+    """Not now: away, locked, full. The same call may succeed later, and not before `retry_after_s` if the store says so."""
+
+    def __init__(self, text: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
 
 
 class StoreRejectedError(StoreError):
@@ -42,7 +46,7 @@ class ReadingWriter(Protocol):
 
         Two values for one (pool, sensor, quantity, measured_at): the smallest (received_at, gateway, boot, seq)
         stands and the other is returned as a conflict. The same value again is a duplicate, unless it comes from the
-        same message and position, which is a repeated write and counts as neither.
+        same message, which is a repeated write and counts as neither.
         """
         ...
 
@@ -50,8 +54,14 @@ class ReadingWriter(Protocol):
 class FactReader(Protocol):
     """Analytics' side: what changed, and the facts of a pool."""
 
+    #: How often it is worth to ask for arrivals. [s]
+    poll_s: float
+
     def arrivals_after(self, cursor: str | None, *, limit: int = 10_000) -> tuple[list[Arrival], str]:
-        """Arrivals since `cursor`, oldest first, and the cursor after them."""
+        """Arrivals since `cursor`, oldest first, and the cursor after them.
+
+        None is ever left out. A store opened anew may give those of the last minute once more.
+        """
         ...
 
     def readings(self, pool_id: str, *, from_ms: int, to_ms: int) -> dict[SeriesKey, ReadingColumns]:
@@ -83,13 +93,21 @@ class ResultStore(Protocol):
     """Verdicts and states: written by analytics, read by all. Nothing is overwritten but the latest state."""
 
     def write_results(
-        self, *, verdicts: Sequence[VerdictRow], states: Sequence[PoolStateRow], progress: str | None = None
+        self,
+        *,
+        verdicts: Sequence[VerdictRow],
+        states: Sequence[PoolStateRow],
+        progress: str | None = None,
+        reader: str = "",
     ) -> None:
-        """Append revisions, append states, and remember the arrivals' cursor that they follow from, in one step."""
+        """Append revisions, append states, and remember the arrivals' cursor that they follow from, in one step.
+
+        Several analytics services share a store's pools: each is a `reader` of its own, with its own progress.
+        """
         ...
 
-    def progress(self) -> str | None:
-        """The cursor given with the last `write_results`: where analytics goes on after a restart."""
+    def progress(self, reader: str = "") -> str | None:
+        """The cursor given with a reader's last `write_results`: where it goes on after a restart."""
         ...
 
     def verdicts(
@@ -131,11 +149,19 @@ class Store(ReadingWriter, FactReader, ResultStore, PublicationWriter, Protocol)
     """All of it, as an adapter implements it; a service asks only for its own side."""
 
     def counts(self) -> StoreCounts:
-        """Totals for the account."""
+        """Totals for the account. May read everything: meant for a demo, a venue, a trial."""
         ...
 
-    def judged_readings(self) -> int:
-        """Readings whose arrivals analytics has worked through, up to `progress`."""
+    def readings_by_pool(self, *, from_ms: int, to_ms: int) -> dict[str, int]:
+        """How many readings with from_ms <= measured_at < to_ms each pool has, counted in the store itself."""
+        ...
+
+    def gateway_statuses(self) -> dict[str, GatewayStatusRow]:
+        """The newest status of each gateway that has said one."""
+        ...
+
+    def readings_waiting(self) -> int:
+        """Readings (new rows of arrivals) that some reader has not worked through yet, after its `progress`."""
         ...
 
     def close(self) -> None:

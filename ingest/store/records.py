@@ -4,7 +4,6 @@ Instants are whole milliseconds since the epoch (`*_ms`). A `body` is UTF-8 JSON
 the package that owns it (analytics for verdicts and states) encodes and decodes it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
@@ -81,25 +80,6 @@ class RegistryVersionRow(NamedTuple):
     sha256: str
     accepted_at_ms: int
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class IngestBatch:
-    """What ingest writes in one step."""
-
-    readings: Sequence[ReadingRow] = ()
-    logbook: Sequence[LogbookRow] = ()
-    statuses: Sequence[GatewayStatusRow] = ()
-    registry_versions: Sequence[RegistryVersionRow] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class WriteOutcome:
-    """How each reading of a batch ended: newly stored, already there, or in conflict with another value."""
-
-    stored: int
-    duplicates: int
-    conflicts: tuple[ReadingRow, ...]
 
 
 class ArrivalKind(StrEnum):
@@ -200,11 +180,15 @@ class PoolStateRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoreCounts:
-    """What the store holds, for the account."""
+    """What the store holds, for the account. `verdicts`: by kind, without the withdrawn ones."""
 
-    readings: int
-    readings_by_gateway: dict[str, int] = field(default_factory=dict)
-    logbook_by_gateway: dict[str, int] = field(default_factory=dict)
+    readings_by_pool: dict[str, int] = field(default_factory=dict)
+    logbook_by_pool: dict[str, int] = field(default_factory=dict)
     publications: int = 0
     published_readings: int = 0
     verdicts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def readings(self) -> int:
+        """All readings."""
+        return sum(self.readings_by_pool.values())

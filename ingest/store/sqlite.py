@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ingest.store import sqlite_arrivals, sqlite_facts, sqlite_publications, sqlite_results
+from ingest.store.batches import IngestBatch, WriteOutcome
 from ingest.store.records import (
     Arrival,
-    IngestBatch,
+    GatewayStatusRow,
     LogbookRow,
     PoolStateRow,
     PublicationColumns,
@@ -15,7 +16,6 @@ from ingest.store.records import (
     SeriesKey,
     StoreCounts,
     VerdictRow,
-    WriteOutcome,
 )
 from ingest.store.sqlite_readings import write_readings
 from ingest.store.sqlite_session import Session
@@ -37,6 +37,9 @@ class SqliteStore:
     StoreRejectedError
         If the file is something else than an SQLite database.
     """
+
+    #: Looking is one seek in a file of this machine. [s]
+    poll_s = 0.05
 
     def __init__(self, path: Path) -> None:
         self._session = Session(path)
@@ -94,7 +97,12 @@ class SqliteStore:
             return sqlite_facts.read_registry_text(connection)
 
     def write_results(
-        self, *, verdicts: Sequence[VerdictRow], states: Sequence[PoolStateRow], progress: str | None = None
+        self,
+        *,
+        verdicts: Sequence[VerdictRow],
+        states: Sequence[PoolStateRow],
+        progress: str | None = None,
+        reader: str = "",
     ) -> None:
         """Append revisions and states, and remember the arrivals' cursor that they follow from, in one step.
 
@@ -107,12 +115,12 @@ class SqliteStore:
             sqlite_results.write_verdicts(connection, verdicts)
             sqlite_results.write_states(connection, states)
             if progress is not None:
-                sqlite_results.write_progress(connection, progress)
+                sqlite_results.write_progress(connection, progress, reader)
 
-    def progress(self) -> str | None:
-        """Return the cursor given with the last `write_results`; None before there is one."""
+    def progress(self, reader: str = "") -> str | None:
+        """Return the cursor given with a reader's last `write_results`; None before there is one."""
         with self._session.reading() as connection:
-            return sqlite_results.read_progress(connection)
+            return sqlite_results.read_progress(connection, reader)
 
     def verdicts(
         self, pool_id: str, *, from_ms: int | None = None, to_ms: int | None = None, kind: str | None = None
@@ -151,23 +159,29 @@ class SqliteStore:
     def counts(self) -> StoreCounts:
         """Totals for the account, all of one instant; verdicts by kind, without the withdrawn ones."""
         with self._session.reading() as connection:
-            tallies = connection.execute(
-                "SELECT text, readings, logbook FROM tally JOIN name ON name.id = gateway ORDER BY text"
-            ).fetchall()
             publications, published_readings = sqlite_publications.count_publications(connection)
             return StoreCounts(
-                readings=sum(readings for _, readings, _ in tallies),
-                readings_by_gateway={gateway_id: readings for gateway_id, readings, _ in tallies if readings},
-                logbook_by_gateway={gateway_id: entries for gateway_id, _, entries in tallies if entries},
+                readings_by_pool=sqlite_facts.tally_readings(connection),
+                logbook_by_pool=sqlite_facts.count_logbook(connection),
                 publications=publications,
                 published_readings=published_readings,
                 verdicts=sqlite_results.count_verdicts(connection),
             )
 
-    def judged_readings(self) -> int:
-        """Readings whose arrivals analytics has worked through, up to `progress`."""
+    def readings_by_pool(self, *, from_ms: int, to_ms: int) -> dict[str, int]:
+        """Count readings with from_ms <= measured_at < to_ms of each pool, in the table of readings itself."""
         with self._session.reading() as connection:
-            return sqlite_arrivals.readings_up_to(connection, sqlite_results.read_progress(connection))
+            return sqlite_facts.count_readings(connection, from_ms=from_ms, to_ms=to_ms)
+
+    def gateway_statuses(self) -> dict[str, GatewayStatusRow]:
+        """Return the newest status of each gateway that has said one."""
+        with self._session.reading() as connection:
+            return sqlite_facts.read_statuses(connection)
+
+    def readings_waiting(self) -> int:
+        """Readings whose arrivals come after `progress`: analytics has not worked through them yet."""
+        with self._session.reading() as connection:
+            return sqlite_arrivals.readings_after(connection, sqlite_results.read_least_progress(connection))
 
     def close(self) -> None:
         """Give back both connections."""

@@ -5,8 +5,10 @@ Writers take turns (`BEGIN IMMEDIATE`): numbers become visible in their order, a
 
 import sqlite3
 from collections.abc import Mapping
+from itertools import accumulate
 
 from ingest.store.records import Arrival, ArrivalKind
+from ingest.store.sqlite_bulk import insert_columns
 from ingest.store.sqlite_session import position_of
 
 
@@ -20,16 +22,22 @@ def add_arrivals(
     """Append one arrival per (pool, hour), within the caller's transaction."""
     if not rows_by_hour:
         return
-    last = connection.execute("SELECT readings_so_far FROM arrival ORDER BY id DESC LIMIT 1").fetchone()
-    so_far = 0 if last is None else last[0]
-    for (pool_id, hour_ms), rows in sorted(rows_by_hour.items()):
-        if kind is ArrivalKind.READINGS:
-            so_far += rows
-        connection.execute(
-            """INSERT INTO arrival (kind, pool_id, hour_ms, rows, stored_at_ms, readings_so_far)
-            VALUES (?, ?, ?, ?, ?, ?)""",
-            (kind.value, pool_id, hour_ms, rows, stored_at_ms, so_far),
-        )
+    found = sorted(rows_by_hour.items())
+    numbers = [rows for _, rows in found]
+    so_far = _readings_so_far(connection, None)
+    counted = [0] * len(found) if kind is not ArrivalKind.READINGS else accumulate(numbers)
+    insert_columns(
+        connection,
+        "INSERT INTO arrival (kind, pool_id, hour_ms, rows, stored_at_ms, readings_so_far)",
+        [
+            [kind.value] * len(found),
+            [pool_id for (pool_id, _), _ in found],
+            [hour_ms for (_, hour_ms), _ in found],
+            numbers,
+            [stored_at_ms] * len(found),
+            [so_far + number for number in counted],
+        ],
+    )
 
 
 def arrivals_after(
@@ -45,9 +53,15 @@ def arrivals_after(
     return arrivals, str(found[-1][0] if found else position)
 
 
-def readings_up_to(connection: sqlite3.Connection, cursor: str | None) -> int:
-    """Sum of `rows` over the arrivals of readings up to `cursor`."""
+def readings_after(connection: sqlite3.Connection, cursor: str | None) -> int:
+    """Sum of `rows` over the arrivals of readings since `cursor`."""
+    return _readings_so_far(connection, None) - _readings_so_far(connection, position_of(cursor))
+
+
+def _readings_so_far(connection: sqlite3.Connection, position: int | None) -> int:
+    """Sum of `rows` over the arrivals of readings up to a position; None for all."""
+    up_to = 2**63 - 1 if position is None else position
     found = connection.execute(
-        "SELECT readings_so_far FROM arrival WHERE id <= ? ORDER BY id DESC LIMIT 1", (position_of(cursor),)
+        "SELECT readings_so_far FROM arrival WHERE id <= ? ORDER BY id DESC LIMIT 1", (up_to,)
     ).fetchone()
     return 0 if found is None else int(found[0])

@@ -15,10 +15,12 @@ from ingest.store.records import (
     SeriesKey,
 )
 from ingest.store.sqlite_arrivals import add_arrivals
+from ingest.store.sqlite_bulk import insert_columns
 from ingest.store.sqlite_schema import BUCKET_MS, HOUR_MS
 from ingest.store.sqlite_session import Names
 
-_SERIES = """SELECT sensor, quantity, sensor_name.text, quantity_name.text, first_ms, latest_ms FROM latest
+_SERIES = """SELECT series, sensor_name.text, quantity_name.text, first_ms, latest_ms FROM series
+    JOIN extent ON extent.series = series.id
     JOIN name AS sensor_name ON sensor_name.id = sensor
     JOIN name AS quantity_name ON quantity_name.id = quantity
     WHERE pool = ? ORDER BY sensor_name.text, quantity_name.text"""
@@ -26,21 +28,27 @@ _SERIES = """SELECT sensor, quantity, sensor_name.text, quantity_name.text, firs
 _SPAN = """WITH RECURSIVE span (bucket) AS (SELECT ? UNION ALL SELECT bucket + 1 FROM span WHERE bucket < ?)
     SELECT measured_at_ms, value, status, received_at_ms, stored_at_ms
     FROM span CROSS JOIN reading ON reading.bucket = span.bucket
-    WHERE pool = ? AND sensor = ? AND quantity = ? AND measured_at_ms >= ? AND measured_at_ms < ?
+    WHERE series = ? AND measured_at_ms >= ? AND measured_at_ms < ?
     ORDER BY span.bucket, measured_at_ms"""
+# The gateways by skipping through the key: statuses of years lie between them.
+_GATEWAYS = """WITH RECURSIVE gateway (id) AS (
+        SELECT min(gateway_id) FROM gateway_status
+        UNION ALL
+        SELECT (SELECT min(gateway_id) FROM gateway_status WHERE gateway_id > gateway.id)
+        FROM gateway WHERE gateway.id IS NOT NULL)
+    SELECT id FROM gateway WHERE id IS NOT NULL"""
 
 
 def write_logbook(
     connection: sqlite3.Connection, names: Names, rows: Sequence[LogbookRow], *, stored_at_ms: int
 ) -> None:
-    """Store logbook entries that are not there yet, with tallies and arrivals."""
+    """Store logbook entries that are not there yet, with arrivals."""
     new: Counter[tuple[str, int]] = Counter()
     for row in rows:
-        gateway = names.number(connection, row.gateway_id)
         inserted = connection.execute(
             "INSERT OR IGNORE INTO logbook VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                gateway,
+                names.number(connection, row.gateway_id),
                 names.number(connection, row.boot_id),
                 row.seq,
                 row.position,
@@ -54,20 +62,17 @@ def write_logbook(
         ).rowcount
         if inserted:
             new[row.pool_id, row.at_ms - row.at_ms % HOUR_MS] += 1
-            connection.execute(
-                """INSERT INTO tally (gateway, logbook) VALUES (?, 1)
-                ON CONFLICT DO UPDATE SET logbook = logbook + 1""",
-                (gateway,),
-            )
     add_arrivals(connection, ArrivalKind.LOGBOOK, new, stored_at_ms=stored_at_ms)
 
 
 def write_statuses(connection: sqlite3.Connection, rows: Sequence[GatewayStatusRow]) -> None:
     """Store what gateways say of themselves; no arrival, nothing is judged by it."""
-    connection.executemany(
-        "INSERT OR IGNORE INTO gateway_status VALUES (?, ?, ?, ?, ?)",
-        [(row.gateway_id, row.received_at_ms, row.boot_id, row.state, row.body) for row in rows],
-    )
+    if rows:
+        insert_columns(
+            connection,
+            "INSERT OR IGNORE INTO gateway_status (gateway_id, received_at_ms, state, boot_id, body)",
+            [[row[place] for row in rows] for place in range(len(GatewayStatusRow._fields))],
+        )
 
 
 def write_registry_versions(
@@ -97,7 +102,7 @@ def read_columns(
     """Readings of a pool within [from, to), by series; series without one are left out."""
     pool = number_of(connection, pool_id)
     found: dict[SeriesKey, ReadingColumns] = {}
-    for sensor, quantity, sensor_id, quantity_name, first_ms, latest_ms in connection.execute(
+    for series, sensor_id, quantity_name, first_ms, latest_ms in connection.execute(
         _SERIES, (pool,)
     ).fetchall():
         begin_ms, end_ms = max(from_ms, first_ms), min(to_ms, latest_ms + 1)
@@ -105,7 +110,7 @@ def read_columns(
             continue
         rows = connection.execute(
             _SPAN,
-            (begin_ms // BUCKET_MS, (end_ms - 1) // BUCKET_MS, pool, sensor, quantity, begin_ms, end_ms),
+            (begin_ms // BUCKET_MS, (end_ms - 1) // BUCKET_MS, series, begin_ms, end_ms),
         ).fetchall()
         if rows:
             found[SeriesKey(sensor_id, quantity_name)] = _columns(rows)
@@ -122,17 +127,13 @@ def read_latest(connection: sqlite3.Connection, pool_id: str) -> dict[SeriesKey,
                 (
                     latest_ms // BUCKET_MS,
                     latest_ms // BUCKET_MS,
-                    pool,
-                    sensor,
-                    quantity,
+                    series,
                     latest_ms,
                     latest_ms + 1,
                 ),
             ).fetchall()
         )
-        for sensor, quantity, sensor_id, quantity_name, _, latest_ms in connection.execute(
-            _SERIES, (pool,)
-        ).fetchall()
+        for series, sensor_id, quantity_name, _, latest_ms in connection.execute(_SERIES, (pool,)).fetchall()
     }
 
 
@@ -150,7 +151,8 @@ def _columns(rows: list[tuple[int, float | None, int, int, int]]) -> ReadingColu
 def read_first_ms(connection: sqlite3.Connection, pool_id: str) -> int | None:
     """`measured_at` of the oldest reading of a pool; None if it has none."""
     (first_ms,) = connection.execute(
-        "SELECT min(first_ms) FROM latest WHERE pool = ?", (number_of(connection, pool_id),)
+        "SELECT min(first_ms) FROM series JOIN extent ON extent.series = series.id WHERE pool = ?",
+        (number_of(connection, pool_id),),
     ).fetchone()
     return None if first_ms is None else int(first_ms)
 
@@ -176,3 +178,46 @@ def read_registry_text(connection: sqlite3.Connection) -> str | None:
         "SELECT text FROM registry_version ORDER BY accepted_at_ms DESC, sha256 LIMIT 1"
     ).fetchone()
     return None if found is None else str(found[0])
+
+
+def read_statuses(connection: sqlite3.Connection) -> dict[str, GatewayStatusRow]:
+    """Newest status of each gateway that has said one."""
+    newest = """SELECT gateway_id, received_at_ms, state, boot_id, body FROM gateway_status
+        WHERE gateway_id = ? ORDER BY received_at_ms DESC, boot_id DESC, state DESC LIMIT 1"""
+    return {
+        gateway_id: GatewayStatusRow(*connection.execute(newest, (gateway_id,)).fetchone())
+        for (gateway_id,) in connection.execute(_GATEWAYS).fetchall()
+    }
+
+
+def count_readings(connection: sqlite3.Connection, *, from_ms: int, to_ms: int) -> dict[str, int]:
+    """Count the readings with from <= measured_at < to in their table, by pool."""
+    by_pool: Counter[str] = Counter()
+    for pool_id, number in connection.execute(
+        """SELECT text, counted FROM
+            (SELECT series AS of_series, count(*) AS counted FROM reading
+            WHERE bucket BETWEEN ? AND ? AND measured_at_ms >= ? AND measured_at_ms < ? GROUP BY series)
+        JOIN series ON series.id = of_series JOIN name ON name.id = pool""",
+        (from_ms // BUCKET_MS, to_ms // BUCKET_MS, from_ms, to_ms),
+    ).fetchall():
+        by_pool[pool_id] += number
+    return dict(by_pool)
+
+
+def tally_readings(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many readings each pool has, as noted while they were written."""
+    return dict(
+        connection.execute(
+            """SELECT text, sum(readings) FROM extent JOIN series ON series.id = extent.series
+            JOIN name ON name.id = pool GROUP BY pool ORDER BY text"""
+        ).fetchall()
+    )
+
+
+def count_logbook(connection: sqlite3.Connection) -> dict[str, int]:
+    """Count the logbook entries of each pool."""
+    return dict(
+        connection.execute(
+            "SELECT text, count(*) FROM logbook JOIN name ON name.id = pool GROUP BY pool ORDER BY text"
+        ).fetchall()
+    )

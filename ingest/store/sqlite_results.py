@@ -82,17 +82,26 @@ def write_states(connection: sqlite3.Connection, rows: Sequence[PoolStateRow]) -
         connection.execute(_FORGET_STATES, (max(row.at_ms for row in rows) - _KEEP_STATES_MS,))
 
 
-def write_progress(connection: sqlite3.Connection, cursor: str) -> None:
-    """Remember the arrivals' cursor; StoreRejectedError if it is none."""
+def write_progress(connection: sqlite3.Connection, cursor: str, reader: str) -> None:
+    """Remember a reader's arrivals' cursor; StoreRejectedError if it is none."""
     position_of(cursor)
     connection.execute(
-        "INSERT INTO progress VALUES (0, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor", (cursor,)
+        "INSERT INTO progress VALUES (?, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor",
+        (reader, cursor),
     )
 
 
-def read_progress(connection: sqlite3.Connection) -> str | None:
-    """Return the cursor remembered last; None before there is one."""
-    found = connection.execute("SELECT cursor FROM progress").fetchone()
+def read_progress(connection: sqlite3.Connection, reader: str) -> str | None:
+    """Return the cursor that a reader remembered last; None before there is one."""
+    found = connection.execute("SELECT cursor FROM progress WHERE reader = ?", (reader,)).fetchone()
+    return None if found is None else str(found[0])
+
+
+def read_least_progress(connection: sqlite3.Connection) -> str | None:
+    """Return the cursor of the reader that is furthest behind; None before there is one."""
+    found = connection.execute(
+        "SELECT cursor FROM progress ORDER BY CAST(cursor AS INTEGER) LIMIT 1"
+    ).fetchone()
     return None if found is None else str(found[0])
 
 

@@ -9,36 +9,34 @@ BUCKET_MS = 600_000
 HOUR_MS = 3_600_000
 BUSY_TIMEOUT_S = 5.0
 
-_VERSION = 1
+_VERSION = 2
 _TABLES = (
     # Pools, sensors, quantities, gateways and boots, once each; rows carry the number.
     "CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE IF NOT EXISTS series (
+        id INTEGER PRIMARY KEY, pool INTEGER NOT NULL, sensor INTEGER NOT NULL, quantity INTEGER NOT NULL,
+        UNIQUE (pool, sensor, quantity))""",
+    # Messages that readings came in. One may be here twice, if its readings were written in two steps.
+    """CREATE TABLE IF NOT EXISTS message (
+        id INTEGER PRIMARY KEY, gateway INTEGER NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS reading (
-        bucket INTEGER NOT NULL, pool INTEGER NOT NULL, sensor INTEGER NOT NULL, quantity INTEGER NOT NULL,
-        measured_at_ms INTEGER NOT NULL, value REAL, status INTEGER NOT NULL,
-        received_at_ms INTEGER NOT NULL, stored_at_ms INTEGER NOT NULL,
-        gateway INTEGER NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL, position INTEGER NOT NULL,
-        "by" TEXT, method TEXT,
-        PRIMARY KEY (bucket, pool, sensor, quantity, measured_at_ms)) WITHOUT ROWID""",
+        bucket INTEGER NOT NULL, series INTEGER NOT NULL, measured_at_ms INTEGER NOT NULL,
+        value REAL, status INTEGER NOT NULL, received_at_ms INTEGER NOT NULL, stored_at_ms INTEGER NOT NULL,
+        message INTEGER NOT NULL, position INTEGER NOT NULL, "by" TEXT, method TEXT,
+        PRIMARY KEY (bucket, series, measured_at_ms)) WITHOUT ROWID""",
     # Readings that lost against a smaller (received_at, gateway, boot, seq): a repeated write answers as the
     # first did.
     """CREATE TABLE IF NOT EXISTS displaced (
-        pool INTEGER NOT NULL, sensor INTEGER NOT NULL, quantity INTEGER NOT NULL,
-        measured_at_ms INTEGER NOT NULL, by_gateway INTEGER NOT NULL, by_boot INTEGER NOT NULL,
-        by_seq INTEGER NOT NULL, by_position INTEGER NOT NULL,
+        series INTEGER NOT NULL, measured_at_ms INTEGER NOT NULL,
+        by_gateway INTEGER NOT NULL, by_boot INTEGER NOT NULL, by_seq INTEGER NOT NULL, by_position INTEGER NOT NULL,
         value REAL, status INTEGER NOT NULL, received_at_ms INTEGER NOT NULL,
         gateway INTEGER NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL, position INTEGER NOT NULL,
         "by" TEXT, method TEXT)""",
-    """CREATE INDEX IF NOT EXISTS displaced_key
-        ON displaced (pool, sensor, quantity, measured_at_ms)""",
+    "CREATE INDEX IF NOT EXISTS displaced_key ON displaced (series, measured_at_ms)",
     # Where each series begins and ends: the newest reading is then one seek.
-    """CREATE TABLE IF NOT EXISTS latest (
-        pool INTEGER NOT NULL, sensor INTEGER NOT NULL, quantity INTEGER NOT NULL,
-        first_ms INTEGER NOT NULL, latest_ms INTEGER NOT NULL,
-        PRIMARY KEY (pool, sensor, quantity)) WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS tally (
-        gateway INTEGER PRIMARY KEY, readings INTEGER NOT NULL DEFAULT 0,
-        logbook INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE TABLE IF NOT EXISTS extent (
+        series INTEGER PRIMARY KEY, first_ms INTEGER NOT NULL, latest_ms INTEGER NOT NULL,
+        readings INTEGER NOT NULL)""",
     # `readings_so_far` sums `rows` of readings up to this arrival, so that the account never scans.
     """CREATE TABLE IF NOT EXISTS arrival (
         id INTEGER PRIMARY KEY, kind TEXT NOT NULL, pool_id TEXT NOT NULL, hour_ms INTEGER NOT NULL,
@@ -69,7 +67,7 @@ _TABLES = (
         body BLOB NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS latest_pool_state (
         pool_id TEXT PRIMARY KEY, id INTEGER NOT NULL REFERENCES pool_state) WITHOUT ROWID""",
-    "CREATE TABLE IF NOT EXISTS progress (only INTEGER PRIMARY KEY CHECK (only = 0), cursor TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS progress (reader TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE IF NOT EXISTS publication (
         id INTEGER PRIMARY KEY, pool INTEGER NOT NULL, published_at_ms INTEGER NOT NULL,
         content_hash TEXT NOT NULL, replica TEXT NOT NULL, state TEXT NOT NULL, stored_at_ms INTEGER NOT NULL,
@@ -125,12 +123,15 @@ def create_tables(connection: sqlite3.Connection) -> None:
     Raises
     ------
     ValueError
-        If the file was written by a newer poolwatch.
+        If the file has another layout than this poolwatch writes.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > _VERSION:
+        raise ValueError(f"it has layout {version}, this poolwatch knows layout {_VERSION}: use a newer one")
+    if 0 < version < _VERSION:
         raise ValueError(
-            f"it has layout {version}, this poolwatch knows layouts up to {_VERSION}: use a newer one"
+            f"it has layout {version}, which only older versions of poolwatch read; this one knows layout {_VERSION}: "
+            "keep the file with the older version, and let this one fill a new file from the journal"
         )
     if version == _VERSION:
         return

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ingest.sqlite_errors import can_mend
+from ingest.store.batches import Series
 from ingest.store.ports import StoreError, StoreRejectedError, StoreUnavailableError
 from ingest.store.sqlite_schema import connect, create_tables
 
@@ -25,10 +26,11 @@ def translated_errors(path: Path) -> Iterator[None]:
 
 
 class Names:
-    """Small numbers for pool, sensor, quantity, gateway and boot names, as the writer knows them."""
+    """Small numbers for pool, sensor, quantity, gateway and boot names, and for series, as the writer knows them."""
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
+        self._series: dict[Series, int] = {}
 
     def number(self, connection: sqlite3.Connection, text: str) -> int:
         """Return the number of a name, given to it now if it has none; within a writing transaction."""
@@ -39,6 +41,20 @@ class Names:
             self._ids[text] = known
         return known
 
+    def series_number(self, connection: sqlite3.Connection, series: Series) -> int:
+        """Return the number of a series, given to it now if it has none; within a writing transaction."""
+        known = self._series.get(series)
+        if known is None:
+            numbers = tuple(self.number(connection, text) for text in series)
+            connection.execute(
+                "INSERT OR IGNORE INTO series (pool, sensor, quantity) VALUES (?, ?, ?)", numbers
+            )
+            (known,) = connection.execute(
+                "SELECT id FROM series WHERE pool = ? AND sensor = ? AND quantity = ?", numbers
+            ).fetchone()
+            self._series[series] = known
+        return known
+
     def text(self, connection: sqlite3.Connection, number: int) -> str:
         """Return the name that a number stands for."""
         (text,) = connection.execute("SELECT text FROM name WHERE id = ?", (number,)).fetchone()
@@ -47,6 +63,7 @@ class Names:
     def forget(self) -> None:
         """Drop what is remembered: a transaction was rolled back, and the numbers with it."""
         self._ids.clear()
+        self._series.clear()
 
 
 class Session:

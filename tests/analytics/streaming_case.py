@@ -16,7 +16,8 @@ from gateway.contract.logbook import LogbookEntry
 from gateway.contract.quantities import SPECS, Quantity
 from gateway.contract.registry import OpeningHours, Pool, PoolKind, Registry, Sensor, Venue
 from gateway.contract.times import format_timestamp
-from ingest.store.records import IngestBatch, LogbookRow, PublicationRow, PublishedValue, ReadingRow
+from ingest.store.batches import IngestBatch, batch_of_rows
+from ingest.store.records import LogbookRow, PublicationRow, PublishedValue, ReadingRow
 from ingest.store.sqlite import SqliteStore
 
 # 2026-07-01 08:00 in China: 00:00 UTC.
@@ -123,12 +124,14 @@ class _Writer:
             return
         seq = next(self.numbers)
         batch = IngestBatch(
-            readings=[
-                ReadingRow(
-                    POOL, sensor, quantity, at_ms, value, status, stored_ms, "gw", "boot", seq, position
-                )
-                for position, (sensor, quantity, value, status) in enumerate(rows)
-            ]
+            readings=batch_of_rows(
+                [
+                    ReadingRow(
+                        POOL, sensor, quantity, at_ms, value, status, stored_ms, "gw", "boot", seq, position
+                    )
+                    for position, (sensor, quantity, value, status) in enumerate(rows)
+                ]
+            )
         )
         self.facts.append(Stored(stored_ms, at_ms, batch))
         if not self.plain and self.random_.random() < 0.03:
@@ -138,9 +141,9 @@ class _Writer:
             # A conflict, which the earlier message wins in whatever order they come.
             other = [
                 row._replace(value=0.77, received_at_ms=stored_ms + 5, seq=next(self.numbers))
-                for row in batch.readings
+                for row in batch.readings.rows()
             ]
-            self.facts.append(Stored(stored_ms + 5, at_ms, IngestBatch(readings=other)))
+            self.facts.append(Stored(stored_ms + 5, at_ms, IngestBatch(readings=batch_of_rows(other))))
 
     def entry(self, stored_ms: int, **fields: object) -> None:
         """One logbook entry."""

@@ -27,13 +27,8 @@ from analytics.verdicts import without_identity
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry import OpeningHours, Pool, PoolKind, Registry, Sensor, Venue
 from gateway.contract.times import format_timestamp
-from ingest.store.records import (
-    IngestBatch,
-    LogbookRow,
-    PublicationRow,
-    PublishedValue,
-    ReadingRow,
-)
+from ingest.store.batches import IngestBatch, batch_of_rows
+from ingest.store.records import LogbookRow, PublicationRow, PublishedValue, ReadingRow
 from ingest.store.sqlite import SqliteStore
 
 # 2026-07-01 08:00 in China, a Wednesday: 00:00 UTC.
@@ -139,7 +134,9 @@ def feed(
     """Readings every 2 s, stored and published at once."""
     for second in range(from_s, to_s, 2):
         at_ms = T0 + second * 1000
-        store.write(IngestBatch(readings=all_sensors(pool_id, at_ms, **values)), stored_at_ms=at_ms)
+        store.write(
+            IngestBatch(readings=batch_of_rows(all_sensors(pool_id, at_ms, **values))), stored_at_ms=at_ms
+        )
         if publish:
             rows = [publication(pool_id, at_ms, measured_at_ms=at_ms)]
             store.write_publications(rows, stored_at_ms=at_ms)
@@ -150,7 +147,7 @@ def test_never_connected_until_the_first_reading(store: SqliteStore) -> None:
     service.step(T0)
     assert state(store).state is PoolCondition.NOT_CONNECTED
     assert not verdicts(store)
-    store.write(IngestBatch(readings=all_sensors("pool-a", T0 + 100)), stored_at_ms=T0 + 150)
+    store.write(IngestBatch(readings=batch_of_rows(all_sensors("pool-a", T0 + 100))), stored_at_ms=T0 + 150)
     service.step(T0 + 200)
     assert state(store).state is PoolCondition.IN_STANDARD
     assert [value.value for value in state(store).values] == [0.6, 7.4, 27.0]
@@ -226,7 +223,7 @@ def test_late_readings_do_not_undo_a_monitoring_lapse_but_name_its_cause(store: 
     feed(store, "pool-a", 0, 10)
     service.step(T0 + 29_000)
     backlog = [row for second in range(10, 60, 2) for row in all_sensors("pool-a", T0 + second * 1000)]
-    store.write(IngestBatch(readings=backlog), stored_at_ms=T0 + 60_000)
+    store.write(IngestBatch(readings=batch_of_rows(backlog)), stored_at_ms=T0 + 60_000)
     service.step(T0 + 60_100)
     lapses = [verdict for verdict in verdicts(store) if verdict.rule == "online_monitoring"]
     # Covered until 28 s, stored again at 60 s: 32 s in which readings existed but had not been received.
@@ -310,7 +307,7 @@ def test_a_pool_that_cannot_be_judged_does_not_stop_the_others(store: SqliteStor
     feed(store, "pool-a", 0, 4)
     service.step(T0 + 3_000)
     assert state(store).state is PoolCondition.IN_STANDARD
-    assert service.failures >= 1
+    assert service.counters.failures >= 1
     assert "pool-b" not in store.pool_states()
 
 
@@ -326,7 +323,7 @@ def test_what_came_for_a_pool_that_could_not_be_judged_is_judged_after_a_restart
     feed(store, "pool-a", 100, 160, fc_1=1.6)
     broken.step(T0 + two_days_ms + 1_000)
     broken.step(T0 + two_days_ms + 7_000)
-    assert broken.failures >= 1
+    assert broken.counters.failures >= 1
     service_of(store, good, "w").step(T0 + two_days_ms + 9_000)
     found = [verdict for verdict in verdicts(store) if verdict.rule == "free_chlorine.high"]
     assert [verdict.start_ms - T0 for verdict in found] == [100_000]
@@ -336,17 +333,17 @@ def test_a_publication_that_ends_no_lapse_waits_for_the_next_reading(store: Sqli
     service = service_of(store, make_registry(make_pool()))
     feed(store, "pool-a", 0, 4)
     service.step(T0 + 3_000)
-    judged = service.judged
+    judged = service.counters.judgements
     store.write_publications(
         [publication("pool-a", T0 + 3_100, measured_at_ms=T0 + 2_000)], stored_at_ms=T0 + 3_100
     )
     service.step(T0 + 3_200)
-    assert service.judged == judged
+    assert service.counters.judgements == judged
     service.step(T0 + 8_300)
-    assert service.judged == judged
+    assert service.counters.judgements == judged
     feed(store, "pool-a", 10, 12, publish=False)
     service.step(T0 + 10_100)
-    assert service.judged == judged + 1
+    assert service.counters.judgements == judged + 1
     monitored = next(duty for duty in state(store).duties if duty.duty == "online_publication")
     assert monitored.deadline_ms == T0 + 22_000
     # Past the deadline of 20 s a lapse is open, and the publication that ends it is judged at once.
@@ -369,10 +366,10 @@ def test_an_open_lapse_is_not_judged_again_before_something_can_change(store: Sq
     service.step(T0 + 22_000)
     service.step(T0 + 22_100)
     assert any(verdict.state is VerdictState.OPEN for verdict in verdicts(store))
-    judged = service.judged
+    judged = service.counters.judgements
     for tenth in range(1, 100):
         service.step(T0 + 22_100 + tenth * 100)
-    assert service.judged == judged
+    assert service.counters.judgements == judged
 
 
 def _facts(seed: int) -> list[tuple[int, IngestBatch | PublicationRow]]:
@@ -385,12 +382,12 @@ def _facts(seed: int) -> list[tuple[int, IngestBatch | PublicationRow]]:
         at_ms = T0 + second * 1000
         fc = random_.choice([fc, fc, fc, fc, 0.0, 0.25, 0.31, 0.5, 1.01, 1.3])
         stored_ms = at_ms + random_.choice([50, 100, 30_000])
-        facts.append((stored_ms, IngestBatch(readings=all_sensors("pool-a", at_ms, fc_1=fc))))
+        facts.append((stored_ms, IngestBatch(readings=batch_of_rows(all_sensors("pool-a", at_ms, fc_1=fc)))))
         if random_.random() < 0.8:
             facts.append((stored_ms + 50, publication("pool-a", stored_ms + 20, measured_at_ms=at_ms)))
         if random_.random() < 0.05:
             tested = manual("pool-a", at_ms + 500, free_chlorine_mg_l=random_.choice([0.2, 0.6]))
-            facts.append((stored_ms, IngestBatch(readings=tested)))
+            facts.append((stored_ms, IngestBatch(readings=batch_of_rows(tested))))
     return facts
 
 
@@ -464,7 +461,10 @@ def test_hours_of_small_steps_equal_one_judging_from_the_start(
             )
         if random_.random() < 0.97 and not 150 < minute < 175 + seed * 20:
             now_ms = at_ms + 300
-            store.write(IngestBatch(readings=all_sensors("pool-a", at_ms, fc_1=fc)), stored_at_ms=now_ms)
+            store.write(
+                IngestBatch(readings=batch_of_rows(all_sensors("pool-a", at_ms, fc_1=fc))),
+                stored_at_ms=now_ms,
+            )
             if random_.random() < 0.9:
                 store.write_publications(
                     [publication("pool-a", now_ms, measured_at_ms=at_ms)], stored_at_ms=now_ms
@@ -472,7 +472,8 @@ def test_hours_of_small_steps_equal_one_judging_from_the_start(
         if random_.random() < 0.02:
             late_ms = at_ms - random_.choice([10, 70, 130]) * 60_000 + 7_000
             store.write(
-                IngestBatch(readings=all_sensors("pool-a", late_ms, fc_1=0.2)), stored_at_ms=at_ms + 400
+                IngestBatch(readings=batch_of_rows(all_sensors("pool-a", late_ms, fc_1=0.2))),
+                stored_at_ms=at_ms + 400,
             )
         service.step(at_ms + 500)
         if minute == 100 * seed:

@@ -41,7 +41,8 @@ from analytics.verdicts import without_identity
 from gateway.contract.quantities import Quantity
 from gateway.contract.registry import OpeningHours, Pool, PoolKind, Registry, Sensor
 from gateway.contract.times import format_timestamp
-from ingest.store.records import IngestBatch, ReadingRow
+from ingest.store.batches import IngestBatch, batch_of_rows
+from ingest.store.records import ReadingRow
 from ingest.store.sqlite import SqliteStore
 from tests.analytics.offline_case import table
 from tests.analytics.streaming_case import (
@@ -109,7 +110,7 @@ def at_once(folder: Path, history: History, *, now_ms: int) -> Found:
         write(store, stored)
     service = service_of(store, history.registry, "once-")
     service.step(now_ms)
-    assert not service.failures
+    assert not service.counters.failures
     found = found_in(store)
     store.close()
     return found
@@ -138,7 +139,7 @@ def in_parts(
             service, starts = service_of(store, history.registry, f"s{starts}-"), starts + 1
     service.step(history.end_ms + MINUTE + 1000)
     service.step(now_ms)
-    assert not service.failures
+    assert not service.counters.failures
     found = found_in(store)
     store.close()
     return found
@@ -224,7 +225,7 @@ def put(
             next(_SEQ),
             0,
         )
-        store.write(IngestBatch(readings=[row]), stored_at_ms=stamp)
+        store.write(IngestBatch(readings=batch_of_rows([row])), stored_at_ms=stamp)
 
 
 def every_minute(from_ms: int, to_ms: int, value: float) -> list[tuple[int, float]]:
@@ -407,7 +408,7 @@ def test_files_of_the_same_readings_give_the_same_exceedances_and_lapses(tmp_pat
                     row.value,
                     row.status,
                 )
-                for row in stored.fact.readings
+                for row in stored.fact.readings.rows()
             )
     profiles = {history.pool.profile: load_profile(history.pool.profile)}
     judge_files(Request(path, history.registry, profiles, tmp_path / "out", first=T0, last=to_ms))

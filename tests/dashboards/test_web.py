@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from ingest.store.batches import IngestBatch, batch_of_rows
 from ingest.store.ports import StoreUnavailableError
-from ingest.store.records import IngestBatch, ReadingRow, VerdictRow
+from ingest.store.records import ReadingRow, VerdictRow
 
 T0 = 1_782_892_800_000
 
@@ -25,7 +26,7 @@ def judged(service: Any, make_state: Any, make_value: Any) -> Any:
         ReadingRow("p1", "fc-1", "free_chlorine_mg_l", T0 + n * 2000, 0.5, "normal", T0, "g", "b", n, 0)
         for n in range(9)
     ]
-    service.store.write(IngestBatch(readings=rows), stored_at_ms=T0)
+    service.store.write(IngestBatch(readings=batch_of_rows(rows)), stored_at_ms=T0)
     service.judge(make_state(make_value()))
     service.states.step()
     return service

@@ -21,10 +21,12 @@ from gateway.contract.credentials import Credential, Credentials
 from gateway.contract.registry import Registry
 from ingest.broker import IOTCORE, MOSQUITTO, broker_name, write_broker_files
 from ingest.counters import IngestCounters
-from ingest.journal import Journal, read_account, verify_journal
-from ingest.quarantine import count_quarantine, read_quarantine
+from ingest.journal.account import read_account, read_seq_ranges
+from ingest.journal.quarantine import count_quarantine, read_quarantine
+from ingest.journal.verification import verify_journal
+from ingest.journal.view import messages_of
 from ingest.receipt_book import merge_ranges
-from ingest.service import run_ingest
+from ingest.running import opened_ingest
 from ingest.store.opening import open_store
 from ingest.store.records import StoreCounts
 
@@ -42,7 +44,7 @@ class Place:
     def __init__(self, folder: Path, registry_text: str, now_ms: int) -> None:
         self.registry = folder / "pools.toml"
         self.registry.write_text(registry_text, encoding="utf-8")
-        self.journal = folder / "ingest" / "journal.sqlite"
+        self.journal = folder / "ingest" / "journal"
         self.store_url = f"sqlite:{folder / 'store.sqlite'}"
         self.now_ms = now_ms
 
@@ -50,18 +52,21 @@ class Place:
     def serve(self, credential: Credential) -> Iterator[IngestCounters]:
         """Ingest in a thread of this process."""
         stop, counters, ticks = threading.Event(), IngestCounters(), count(self.now_ms)
-        thread = threading.Thread(
-            target=run_ingest,
-            kwargs={
-                "registry_path": self.registry,
-                "credential": credential,
-                "journal_path": self.journal,
-                "store_url": self.store_url,
-                "clock": lambda: next(ticks),
-                "stop": stop,
-                "counters": counters,
-            },
-        )
+
+        def run() -> None:
+            with opened_ingest(
+                registry_path=self.registry,
+                credential=credential,
+                journal_folder=self.journal,
+                store_url=self.store_url,
+                clock=lambda: next(ticks),
+                stop=stop,
+                counters=counters,
+            ) as service:
+                assert service is not None
+                service.run(stop)
+
+        thread = threading.Thread(target=run)
         thread.start()
         try:
             yield counters
@@ -76,11 +81,12 @@ class Place:
             "import json, sys, threading\n"
             "from pathlib import Path\n"
             "from gateway.contract.credentials import Credential\n"
-            "from ingest.service import run_ingest\n"
-            "given = json.loads(sys.argv[1])\n"
-            "run_ingest(registry_path=Path(given['registry']), credential=Credential(*given['credential']),\n"
-            "    journal_path=Path(given['journal']), store_url=given['store'],\n"
-            "    clock=lambda: given['now_ms'], stop=threading.Event())\n"
+            "from ingest.running import opened_ingest\n"
+            "given, stop = json.loads(sys.argv[1]), threading.Event()\n"
+            "with opened_ingest(registry_path=Path(given['registry']), credential=Credential(*given['credential']),\n"
+            "    journal_folder=Path(given['journal']), store_url=given['store'],\n"
+            "    clock=lambda: given['now_ms'], stop=stop) as service:\n"
+            "    service.run(stop)\n"
         )
         given = {
             "registry": str(self.registry),
@@ -92,7 +98,7 @@ class Place:
         return subprocess.Popen([sys.executable, "-c", program, json.dumps(given)], stdout=subprocess.DEVNULL)
 
     def messages(self) -> int:
-        return read_account(self.journal).messages if self.journal.exists() else 0
+        return read_account(self.journal).messages if (self.journal / "state.sqlite").exists() else 0
 
     def has_more_than(self, messages: int) -> bool:
         return self.messages() > messages
@@ -158,7 +164,7 @@ def test_good_messages_are_stored_and_receipted_and_bad_ones_are_quarantined(
         a.publish(TOPIC, payload([reading(value=0.53, measured_at="2026-07-01T08:01:00Z")], seq=6), qos=1)
         wait_until(lambda: receipts.seqs == list(range(7)))
         wait_until(lambda: place.counts().readings == 2 and _in_flight(place) == 0)
-        assert place.counts().logbook_by_gateway == {"gw-a": 1}
+        assert place.counts().logbook_by_pool == {"north": 1}
         # While ingest runs:
         assert count_quarantine(place.journal) == {
             "foreign_quantity": 1,
@@ -172,8 +178,8 @@ def test_good_messages_are_stored_and_receipted_and_bad_ones_are_quarantined(
     assert all(entry.text for entry in read_quarantine(place.journal))
     assert verify_journal(place.journal).messages == 9
     (account,) = read_account(place.journal).gateways
-    assert account.readings == place.counts().readings + account.quarantined_readings
-    assert account.statuses == 1
+    assert account.tally.readings == place.counts().readings + account.tally.quarantined_readings
+    assert account.tally.statuses == 1
 
 
 def _wait_for_session(a: Client, place: Place, wait_until: WaitUntil) -> None:
@@ -187,7 +193,7 @@ def _status() -> bytes:
 
 
 def _in_flight(place: Place) -> int:
-    return sum(gateway.in_flight_messages for gateway in read_account(place.journal).gateways)
+    return read_account(place.journal).total.in_flight_messages
 
 
 def test_a_pool_that_the_registry_no_longer_names_is_quarantined_and_a_new_registry_counts(
@@ -261,9 +267,8 @@ def test_killed_in_mid_stream_nothing_is_lost_and_nothing_is_there_twice(
         publisher.join(60)
     assert interrupted  # at least once it died while messages were on their way
     assert verify_journal(place.journal).messages == messages + 1
-    with closing(Journal(place.journal)) as journal:
-        assert [message.payload for message in journal.read_after(1, limit=messages + 1)] == sent
-        assert journal.seq_ranges("gw-a") == {"b1": [(0, messages - 1)]}
+    assert [message.payload for message in messages_of(place.journal, from_id=2)] == sent
+    assert read_seq_ranges(place.journal) == {("gw-a", "b1"): [(0, messages - 1)]}
     assert place.counts().readings == messages
     # A last start, so that what was killed between commit and acknowledgement is acknowledged, and then the broker
     # has nothing left to give to ingest's session but a message that comes afterwards.
@@ -294,7 +299,7 @@ def test_the_embedded_broker_carries_the_same_flow(
     receipts = Receipts()
     gateway = embedded_broker.gateways["gw-a"]
     with place.serve(embedded_broker.services["ingest"]) as counters:
-        wait_until(lambda: counters.received_messages >= 0 and place.journal.exists())
+        wait_until(lambda: counters.received_messages >= 0 and (place.journal / "state.sqlite").exists())
         a = connect(gateway, on_message=receipts)
         _subscribe(a, STORED, wait_until)
         large = payload([reading(by="x" * 100_000)], seq=1)
@@ -361,7 +366,8 @@ def test_a_killed_broker_costs_nothing_that_a_gateway_keeps_until_its_receipt(
         broker.wait(20)
     assert verify_journal(place.journal).messages == 40
     (account,) = read_account(place.journal).gateways
-    assert (account.readings, account.quarantined_readings, account.cloned_messages) == (40, 0, 0)
+    tally = account.tally
+    assert (tally.readings, tally.quarantined_readings, tally.cloned_messages) == (40, 0, 0)
 
 
 def _accepts(port: int) -> bool:

@@ -10,7 +10,8 @@ from paho.mqtt.client import Client
 from gateway.contract.credentials import Credentials
 from gateway.contract.registry import Registry
 from ingest.broker import MOSQUITTO, broker_name, run_broker, write_broker_files
-from ingest.subscriber import Incoming, MqttSubscriber
+from ingest.incoming import Incoming
+from ingest.subscriber import MqttSubscriber
 
 pytestmark = [
     pytest.mark.integration,
@@ -98,7 +99,7 @@ def test_a_full_queue_makes_the_broker_wait_and_loses_nothing(
     wait_until: WaitUntil,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ingest.subscriber._QUEUE_MESSAGES", 5)
+    monkeypatch.setattr("ingest.subscriber._HELD_BYTES", 5)
     with _broker(tmp_path / "broker", registry, credentials):
         subscriber = MqttSubscriber(credentials.services["ingest"], clock=lambda: 42)
         subscriber.start()

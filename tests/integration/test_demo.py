@@ -171,7 +171,7 @@ def _assert_verdicts_are_those_of_the_facts(folder: DataFolder, anew: Path) -> N
             service = AnalyticsService(facts=facts, results=results, registry=registry, clock=lambda: now_ms)
             for _ in range(20):  # arrivals come in portions
                 service.step(now_ms)
-            assert service.failures == 0
+            assert service.counters.failures == 0
             found.append(
                 sorted(
                     msgspec.json.encode(without_identity(decode_verdict(row.body)))

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from ingest.store.batches import IngestBatch, batch_of_rows
 from ingest.store.ports import Store, StoreRejectedError
 from ingest.store.records import (
     STATUS_CODES,
     Arrival,
     ArrivalKind,
     GatewayStatusRow,
-    IngestBatch,
     LogbookRow,
     PoolStateRow,
     PublicationRow,
@@ -42,7 +42,7 @@ def test_logbook_round_trip_repetition_and_arrivals(store: Store) -> None:
         Arrival(ArrivalKind.LOGBOOK, "p1", T0 + HOUR_MS, 1, T0 + 9),
         Arrival(ArrivalKind.LOGBOOK, "p2", T0, 1, T0 + 9),
     ]
-    assert store.counts().logbook_by_gateway == {"gw-desk": 4}
+    assert store.counts().logbook_by_pool == {"p1": 3, "p2": 1}
     assert store.counts().readings == 0
 
 
@@ -62,6 +62,22 @@ def test_statuses_of_gateways_arrive_nowhere(store: Store) -> None:
     status = GatewayStatusRow("gw-a", T0, "online", "b1", b"{}")
     store.write(IngestBatch(statuses=[status, status]), stored_at_ms=T0)
     assert store.arrivals_after(None)[0] == []
+    assert store.gateway_statuses() == {"gw-a": status}
+
+
+def test_the_newest_status_of_each_gateway_is_told_whatever_the_order_of_arrival(store: Store) -> None:
+    rows = [
+        GatewayStatusRow(gateway, T0 + at, state, "b1", f"{at}".encode())
+        for gateway, at, state in [
+            ("gw-b", 5, "online"),
+            ("gw-a", 9, "offline"),
+            ("gw-c", 1, "online"),
+            ("gw-a", 3, "online"),
+        ]
+    ]
+    store.write(IngestBatch(statuses=rows[:2]), stored_at_ms=T0)
+    store.write(IngestBatch(statuses=rows[2:]), stored_at_ms=T0)
+    assert store.gateway_statuses() == {"gw-a": rows[1], "gw-b": rows[0], "gw-c": rows[2]}
 
 
 def verdict(
@@ -162,22 +178,29 @@ def test_of_the_states_of_a_minute_the_latest_of_each_condition_can_be_read(stor
     assert store.pool_states() == {"p1": rows[4]}
 
 
-def test_progress_moves_with_the_results_and_counts_the_judged_readings(store: Store) -> None:
-    for step in range(3):
-        row = ReadingRow("p1", "fc-1", "ph", T0 + step, 7.0, "normal", T0, "gw-a", "b1", step, 0)
-        store.write(IngestBatch(readings=[row]), stored_at_ms=T0)
-        store.write(IngestBatch(logbook=[entry(seq=step)]), stored_at_ms=T0)
-    _, cursor = store.arrivals_after(None, limit=3)  # readings, logbook, readings
+def test_progress_moves_with_the_results_and_tells_the_readings_that_wait(store: Store) -> None:
+    def write_step(step: int) -> str:
+        rows = [
+            ReadingRow("p1", "fc-1", "ph", T0 + 10 * step + n, 7.0, "normal", T0, "gw-a", "b1", step, n)
+            for n in range(2)
+        ]
+        store.write(IngestBatch(readings=batch_of_rows(rows)), stored_at_ms=T0 + step)
+        store.write(IngestBatch(logbook=[entry(seq=step)]), stored_at_ms=T0 + step)
+        return store.arrivals_after(None)[1]
+
+    write_step(0)
+    cursor = write_step(1)
+    assert store.readings_waiting() == 4
     store.write_results(verdicts=[verdict("v")], states=[], progress=cursor)
-    assert (store.progress(), store.judged_readings()) == (cursor, 2)
+    assert (store.progress(), store.readings_waiting()) == (cursor, 0)
+    last = write_step(2)
     store.write_results(verdicts=[], states=[])
-    assert store.progress() == cursor
-    _, cursor = store.arrivals_after(cursor)
+    assert (store.progress(), store.readings_waiting()) == (cursor, 2)
     with pytest.raises(StoreRejectedError):
-        store.write_results(verdicts=[verdict("v", state="closed")], states=[], progress=cursor)
-    assert store.judged_readings() == 2
-    store.write_results(verdicts=[], states=[], progress=cursor)
-    assert store.judged_readings() == 3
+        store.write_results(verdicts=[verdict("v", state="closed")], states=[], progress=last)
+    assert store.readings_waiting() == 2
+    store.write_results(verdicts=[], states=[], progress=last)
+    assert store.readings_waiting() == 0
 
 
 def publication(at_ms: int, *values: PublishedValue, replica: str = "public-1") -> PublicationRow:

@@ -1,0 +1,108 @@
+"""A store filled again from journals."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import structlog
+
+from gateway.contract.registry_file import parse_registry
+from gateway.contract.times import Clock
+from ingest.backoff import Backoff
+from ingest.intake import rebuild_many
+from ingest.journal.account import read_account
+from ingest.journal.quarantine import read_quarantine
+from ingest.journal.records import JournalMessage, Outcome
+from ingest.journal.view import messages_of
+from ingest.series_tables import LearntSeries
+from ingest.store.batches import IngestBatch
+from ingest.store.ports import ReadingWriter, StoreUnavailableError
+from ingest.store.records import RegistryVersionRow
+from ingest.store_writing import write_batch
+
+_MESSAGES_AT_ONCE = 3_000
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What was done: messages read, readings that are new in the store, those that it had, and what it refused, in words."""
+
+    messages: int = 0
+    stored: int = 0
+    known: int = 0
+    refused: list[str] = field(default_factory=list)
+
+
+def rebuild_store(
+    journals: Sequence[Path],
+    store: ReadingWriter,
+    *,
+    registry_path: Path,
+    clock: Clock,
+    stop: threading.Event,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Rebuilt:
+    """Write all that journals accepted, what was released since too, and wait for the store however long it is away.
+
+    Raises
+    ------
+    JournalError
+        If a folder holds no journal, or it is damaged.
+    """
+    result = Rebuilt()
+    total = sum(read_account(folder).messages for folder in journals)
+    if registry_path.exists():
+        text = registry_path.read_text(encoding="utf-8")
+        version = RegistryVersionRow(parse_registry(text).sha256, clock(), text)
+        store.write(IngestBatch(registry_versions=[version]), stored_at_ms=clock())
+    table = LearntSeries()
+    for folder in journals:
+        quarantined: dict[int, set[int | None]] = {}
+        for entry in read_quarantine(folder):
+            quarantined.setdefault(entry.message_id, set()).add(entry.position)
+        for messages in _chunks(messages_of(folder)):
+            if stop.is_set():
+                return result
+            wanted = [message for message in messages if _is_wanted(message, quarantined)]
+            refused = [
+                frozenset(at for at in quarantined.get(message.message_id, ()) if at is not None)
+                for message in wanted
+            ]
+            _write(store, rebuild_many(wanted, refused, table).batch, result, clock, stop)
+            result.messages += len(messages)
+            on_progress(result.messages, total)
+    return result
+
+
+def _is_wanted(message: JournalMessage, quarantined: dict[int, set[int | None]]) -> bool:
+    return message.outcome is Outcome.ACCEPTED or message.message_id not in quarantined
+
+
+def _chunks(messages: Iterator[JournalMessage]) -> Iterator[list[JournalMessage]]:
+    while chunk := list(islice(messages, _MESSAGES_AT_ONCE)):
+        yield chunk
+
+
+def _write(
+    store: ReadingWriter, batch: IngestBatch, result: Rebuilt, clock: Clock, stop: threading.Event
+) -> None:
+    backoff = Backoff()
+    while True:
+        try:
+            written = write_batch(store, batch, stored_at_ms=clock())
+        except StoreUnavailableError as error:
+            if backoff.attempts == 0:
+                _log.error("the store is not available; trying on", error=str(error))
+            if stop.wait(max(backoff.next_s(), error.retry_after_s or 0.0)):
+                return
+        else:
+            break
+    result.stored += written.stored
+    result.known += len(batch.readings) - written.stored - len(written.refused)
+    result.refused += [
+        f"{row.pool_id}, boot {row.boot_id} seq {row.seq}: {text}" for row, _, text in written.refused
+    ]

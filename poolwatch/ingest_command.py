@@ -1,0 +1,142 @@
+"""`poolwatch ingest`: the service, alone or one of several, and `poolwatch ingest retire` for a member that is gone."""
+
+import gc
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poolwatch.clock import stop_on_signals, system_clock_ms
+from poolwatch.folder import DataFolder
+from poolwatch.logs import configure_logs
+from poolwatch.options import (
+    DEFAULT_DATA_DIR,
+    LOOPBACK,
+    DataDir,
+    MonitorHost,
+    MonitorPort,
+    StoreUrl,
+    Verbose,
+)
+
+if TYPE_CHECKING:
+    from ingest.service import IngestService
+
+#: The two busy threads give up the interpreter at each call into NumPy and SQLite; at the default of 5 ms each return of it
+#: would take longer than the work. [s]
+_SWITCH_INTERVAL_S = 0.0005
+
+ingest_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
+
+
+@contextmanager
+def _opened(
+    data_dir: DataDir,
+    store: StoreUrl,
+    member: str | None,
+    stop: threading.Event,
+    *,
+    keep_days: int | None = None,
+    is_retiring: bool = False,
+) -> "Iterator[IngestService | None]":
+    from ingest.running import opened_ingest
+    from ingest.subscriber_share import ShareMember
+
+    folder = DataFolder(data_dir)
+    credential = folder.service_credential("ingest" if member is None else f"ingest-{member}")
+    try:
+        share = None if member is None else ShareMember(member, group=credential.share_group or "ingest")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    with opened_ingest(
+        registry_path=folder.registry,
+        credential=credential,
+        journal_folder=folder.journal_of(member),
+        store_url=folder.store_url(store),
+        clock=system_clock_ms,
+        stop=stop,
+        member=share,
+        keep_days=keep_days,
+        is_retiring=is_retiring,
+    ) as service:
+        # What is loaded by now stays: no collection need look at it again.
+        gc.freeze()
+        yield service
+
+
+@ingest_app.callback()
+def ingest(
+    context: typer.Context,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    store: StoreUrl = None,
+    member: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of this ingest where several share the messages; its credentials are services.ingest-NAME.",
+        ),
+    ] = None,
+    keep_days: Annotated[
+        int | None,
+        typer.Option(
+            help="Days of the journal that stay once the store has them; without it, all.",
+            envvar="POOLWATCH_KEEP_DAYS",
+            min=1,
+        ),
+    ] = None,
+    monitor_port: MonitorPort = None,
+    monitor_host: MonitorHost = LOOPBACK,
+    verbose: Verbose = False,
+) -> None:
+    """Take messages from the broker into the journal, acknowledge, give receipts, and fill the store."""
+    if context.invoked_subcommand is not None:
+        return
+    configure_logs(service="ingest", verbose=verbose)
+    from poolwatch.monitor import as_gauges, monitored, stuck
+
+    stop = stop_on_signals()
+    with _opened(data_dir, store, member, stop, keep_days=keep_days) as service:
+        if service is None:
+            return
+        started_ms = system_clock_ms()
+
+        def not_alive() -> list[str]:
+            last_ms = service.counters.last_round_at_ms
+            return stuck(last_ms, started_ms=started_ms, clock=system_clock_ms, what="taken in")
+
+        with monitored(
+            "ingest",
+            host=monitor_host,
+            port=monitor_port,
+            counters=service.counters,
+            gauges=lambda: as_gauges("ingest", service.gauges()),
+            not_alive=not_alive,
+            not_ready=service.not_ready,
+        ):
+            service.run(stop)
+
+
+@ingest_app.command("retire")
+def retire(
+    member: Annotated[str, typer.Argument(help="Name of the member that is gone, as given with --member.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    store: StoreUrl = None,
+    verbose: Verbose = False,
+) -> None:
+    """Take over what the broker still holds for a member that is gone, store it, and end its session.
+
+    Run it where the member's journal is, or anywhere with its credentials: what is drained is journalled in the data folder
+    and stored as usual. The member must not run.
+    """
+    configure_logs(service="ingest", verbose=verbose)
+    stop = stop_on_signals()
+    with _opened(data_dir, store, member, stop, is_retiring=True) as service:
+        drained = service is not None and service.drain(stop)
+        taken = 0 if service is None else service.counters.received_messages
+    if not drained:
+        typer.echo(f"stopped: the broker still keeps the session of {member}; run it again", err=True)
+        raise typer.Exit(3)
+    typer.echo(f"{member} is retired: {taken} messages were left in its session and are stored now")

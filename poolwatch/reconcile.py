@@ -1,0 +1,256 @@
+"""The account: what was sent, received, stored, judged and published, gateway by gateway, and whether anything is missing.
+
+Messages: sent = received + still at the gateway + missing.
+Readings: received = stored + duplicate + quarantined + in flight.
+What a gateway dropped stands apart. `holes` says in words what is missing; an account without holes is closed.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from gateway.contract.codec import decode_status
+from gateway.contract.errors import MessageError
+from gateway.contract.times import format_timestamp
+from gateway.outbox_records import OutboxAccount
+from ingest.journal.account import add_tallies, read_account, read_seq_ranges
+from ingest.journal.records import Tally
+from ingest.seq_balance import BootBalance, GatewayClaims, balance_boots
+from ingest.store.ports import Store
+from ingest.store.records import ReadingRow
+from ingest.store_audit import Audit, audit_journal
+
+_RANGES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLine:
+    """One gateway: its messages by boot, its readings by what became of them.
+
+    `kept_here` counts the messages in its outbox, where that is on this machine: it knows more than the last status said.
+    """
+
+    gateway_id: str
+    boots: tuple[BootBalance, ...]
+    tally: Tally
+    dropped_readings: int
+    kept_here: int = 0
+
+    @property
+    def stored(self) -> int:
+        """Readings that the store took from it."""
+        tally = self.tally
+        return tally.readings - tally.store_duplicates - tally.quarantined_readings - tally.in_flight_readings
+
+    @property
+    def kept(self) -> int:
+        """Messages that are still at the gateway."""
+        return sum(boot.kept for boot in self.boots) + min(self._absent, self.kept_here)
+
+    @property
+    def missing(self) -> int:
+        """Messages that were sent and are nowhere."""
+        return max(0, self._absent - self.kept_here)
+
+    @property
+    def _absent(self) -> int:
+        return sum(boot.missing_messages for boot in self.boots)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All gateways, and what became of their readings."""
+
+    lines: tuple[GatewayLine, ...]
+    audit: Audit
+    stored: int
+    judged: int
+    published: int
+    publications: int
+    verdicts: dict[str, int]
+    holes: tuple[str, ...] = field(default=())
+
+
+def take_account(
+    journals: Sequence[Path],
+    store: Store,
+    *,
+    day: str | None = None,
+    outboxes: Mapping[str, OutboxAccount] | None = None,
+) -> Account:
+    """Add up journals and store, of all time or of one UTC day of receipt (`2026-11-24`), while they run or afterwards.
+
+    Parameters
+    ----------
+    journals : sequence of Path
+        Folders of all ingests' journals.
+    store : Store
+        The one that they fill.
+    day : str, optional
+        Only what was received on that day.
+    outboxes : mapping of gateway id to OutboxAccount, optional
+        Those that are on this machine.
+
+    Raises
+    ------
+    JournalError
+        If a folder holds no journal, or it is damaged.
+    StoreError
+        If the store does not answer.
+    """
+    outboxes = outboxes or {}
+    counts = store.counts()
+    waiting = store.readings_waiting()
+    audit = Audit()
+    tallies: dict[str, list[Tally]] = defaultdict(list)
+    received: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    active: dict[str, set[str]] = defaultdict(set)
+    for folder in journals:
+        for line in read_account(folder).lines:
+            if line.gateway_id and day in (None, line.day):
+                tallies[line.gateway_id].append(line.tally)
+                active[line.gateway_id].add(line.boot_id)
+        for (gateway_id, boot_id), ranges in read_seq_ranges(folder).items():
+            received[gateway_id][boot_id] += ranges
+        audit_journal(folder, store, audit, day=day)
+    _note_newest(store, audit)
+    for gateway_id, outbox in outboxes.items():
+        if outbox.messages_sent or gateway_id in audit.claims:
+            next_seqs = audit.claims.setdefault(gateway_id, GatewayClaims()).next_seqs
+            for boot_id, next_seq in outbox.boots.items():
+                next_seqs[boot_id] = max(next_seq, next_seqs.get(boot_id, 0))
+    lines = []
+    for gateway_id in sorted(tallies.keys() | (audit.claims.keys() if day is None else set())):
+        claims = audit.claims.get(gateway_id)
+        boots = balance_boots(received=received[gateway_id], claims=claims)
+        if day is not None:
+            boots = [boot for boot in boots if boot.boot_id in active[gateway_id]]
+        here = outboxes.get(gateway_id)
+        dropped = 0 if claims is None else claims.dropped_readings
+        lines.append(
+            GatewayLine(
+                gateway_id,
+                tuple(boots),
+                add_tallies(tallies[gateway_id]),
+                dropped if here is None else max(dropped, here.readings_dropped),
+                0 if here is None else here.messages_pending + here.messages_dead,
+            )
+        )
+    return Account(
+        lines=tuple(lines),
+        audit=audit,
+        stored=counts.readings,
+        judged=max(0, counts.readings - waiting),
+        published=counts.published_readings,
+        publications=counts.publications,
+        verdicts=counts.verdicts,
+        holes=(*(hole for line in lines for hole in _holes(line)), *_audit_holes(audit)),
+    )
+
+
+def _note_newest(store: Store, audit: Audit) -> None:
+    """A gateway's newest status may have been taken by another ingest, or lie outside the day."""
+    for gateway_id, row in store.gateway_statuses().items():
+        claims = audit.claims.setdefault(gateway_id, GatewayClaims())
+        if row.received_at_ms <= claims.said_at_ms:
+            continue
+        try:
+            claims.note(decode_status(row.body), row.received_at_ms)
+        except MessageError:
+            continue  # it was decodable when it was taken; the journal has it
+
+
+def _holes(line: GatewayLine) -> list[str]:
+    # A dropped message carried at least one reading: so many of the missing ones are accounted for.
+    unexplained = line.missing - line.dropped_readings
+    if unexplained <= 0:
+        return []
+    ranges = [
+        f"boot {boot.boot_id} seq {first}" + ("" if first == last else f"-{last}")
+        for boot in line.boots
+        for first, last in boot.missing
+    ]
+    shown = ", ".join(ranges[:_RANGES_SHOWN]) + (", …" if len(ranges) > _RANGES_SHOWN else "")
+    return [f"{line.gateway_id}: {unexplained} messages were sent and never came: {shown}"]
+
+
+def _audit_holes(audit: Audit) -> list[str]:
+    holes = []
+    for count, rows, what in (
+        (audit.missing_count, audit.missing, "left the journal and are not in the store"),
+        (audit.different_count, audit.different, "stand in the store with another value or status"),
+    ):
+        if count:
+            holes.append(f"{count} readings {what}: {', '.join(_name(row) for row in rows[:_RANGES_SHOWN])}")
+    if audit.undecodable:
+        holes.append(f"{audit.undecodable} accepted messages cannot be decoded by this version")
+    return holes
+
+
+def _name(row: ReadingRow) -> str:
+    at = format_timestamp(row.measured_at_ms)
+    return f"{row.pool_id}/{row.sensor_id}/{row.quantity} at {at} ({row.gateway_id} {row.boot_id} {row.seq})"
+
+
+def print_account(console: Console, account: Account) -> None:
+    """Print the account as two tables, and in one sentence whether it is closed."""
+    messages = Table(title="Messages: sent = received + at the gateway + missing", title_justify="left")
+    readings = Table(
+        title="Readings: received = stored + duplicate + quarantined + in flight", title_justify="left"
+    )
+    for table, names in (
+        (messages, ("sent", "received", "at gateway", "missing", "came again")),
+        (readings, ("received", "stored", "duplicate", "quarantined", "in flight", "dropped")),
+    ):
+        table.add_column("gateway", no_wrap=True)
+        for name in names:
+            table.add_column(name, justify="right")
+    for table, numbers in ((messages, _messages), (readings, _readings)):
+        rows = [numbers(line) for line in account.lines]
+        for line, row in zip(account.lines, rows, strict=True):
+            table.add_row(line.gateway_id, *map(str, row))
+        table.add_section()
+        if rows:
+            table.add_row("all", *(str(sum(column)) for column in zip(*rows, strict=True)))
+        console.print(table)
+    verdicts = (
+        ", ".join(f"{count} {kind}s" for kind, count in sorted(account.verdicts.items())) or "no verdict"
+    )
+    console.print(
+        f"{account.audit.found} of {account.audit.checked} readings found in the store one by one; "
+        f"judged {account.judged} of {account.stored} stored; {verdicts}; "
+        f"{account.publications} publications of {account.published} readings",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if account.holes:
+        for hole in account.holes:
+            console.print(f"[bold red]missing[/]  {hole}", highlight=False, soft_wrap=True)
+    else:
+        console.print("[green]the account is closed: nothing is missing[/]")
+
+
+def _messages(line: GatewayLine) -> tuple[int, ...]:
+    return (
+        sum(boot.sent for boot in line.boots),
+        sum(boot.received for boot in line.boots),
+        line.kept,
+        line.missing,
+        line.tally.duplicate_messages,
+    )
+
+
+def _readings(line: GatewayLine) -> tuple[int, ...]:
+    tally = line.tally
+    return (
+        tally.readings,
+        line.stored,
+        tally.store_duplicates,
+        tally.quarantined_readings,
+        tally.in_flight_readings,
+        line.dropped_readings,
+    )

@@ -1,0 +1,189 @@
+"""The account as an operator reads it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from gateway.contract.receipts import Receipt
+from gateway.contract.registry_file import parse_registry
+from gateway.contract.times import format_timestamp
+from gateway.outbox import Draft, Outbox
+from ingest.counters import IngestCounters
+from ingest.incoming import Incoming
+from ingest.intake import assess_many
+from ingest.journal.journal import Journal
+from ingest.store.sqlite import SqliteStore
+from ingest.store_writer import StoreWriter
+from poolwatch.main import app
+from poolwatch.reconcile import Account, print_account, take_account
+
+T0 = 1_782_892_800_000  # 2026-07-01T08:00:00Z
+TOPIC = "pools/north/gateways/gw-a/readings"
+REGISTRY = """
+schema = 1
+[venues.hall]
+name_zh = "馆"
+name_en = "Hall"
+district = "Tianning"
+position = [31.78, 119.95]
+[pools.north]
+venue = "hall"
+name_zh = "北池"
+name_en = "North"
+kind = "indoor"
+opening_hours = "24/7"
+[[pools.north.sensors]]
+id = "fc-1"
+quantity = "free_chlorine_mg_l"
+place = "return"
+interval_s = 60
+[gateways.gw-a]
+pools = ["north"]
+"""
+
+
+class Bench:
+    """A data folder of one ingest, or of several."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "pools.toml").write_text(REGISTRY, encoding="utf-8")
+        self.registry = parse_registry(REGISTRY)
+        self.store = SqliteStore(root / "store.sqlite")
+
+    def take_in(self, seqs: Sequence[int], *, boot: str = "b1", member: str | None = None) -> None:
+        payloads = [
+            json.dumps(
+                {
+                    "schema": 1,
+                    "gateway_id": "gw-a",
+                    "boot_id": boot,
+                    "seq": seq,
+                    "readings": [
+                        {
+                            "sensor_id": "fc-1",
+                            "quantity": "free_chlorine_mg_l",
+                            "measured_at": format_timestamp(T0 + seq * 1000 + 100_000 * (boot != "b1")),
+                            "value": 0.5,
+                        }
+                    ],
+                }
+            ).encode()
+            for seq in seqs
+        ]
+        self._journal([Incoming(TOPIC, payload, T0 + 1) for payload in payloads], member)
+
+    def status(self, boot: str, next_seq: int, *, outbox: Sequence[object] = (), dropped: int = 0) -> None:
+        body = {
+            "state": "online",
+            "boot_id": boot,
+            "since": format_timestamp(T0),
+            "next_seq": next_seq,
+            "outbox": outbox,
+            "dropped": [{"from": format_timestamp(T0), "to": format_timestamp(T0), "readings": dropped}],
+        }
+        self._journal([Incoming("gateways/gw-a/status", json.dumps(body).encode(), T0 + 2)], None)
+
+    def _journal(self, messages: list[Incoming], member: str | None) -> None:
+        folder = self.root / ("ingest" if member is None else f"ingest-{member}") / "journal"
+        with closing(Journal(folder)) as journal:
+            assessments, _ = assess_many(messages, self.registry)
+            journal.append_many(messages, assessments)
+            writer = StoreWriter(journal, self.store, clock=lambda: T0 + 3, counters=IngestCounters())
+            while writer.write_once():
+                pass
+
+    def account(self, *, day: str | None = None) -> Account:
+        return take_account(sorted(self.root.glob("ingest*/journal")), self.store, day=day)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    with closing(made.store):
+        yield made
+
+
+def test_an_account_is_closed_when_everything_is_somewhere(bench: Bench) -> None:
+    bench.take_in(range(10))
+    bench.take_in([3, 4])
+    bench.status("b1", 14, outbox=[["b1", 10, 14]])
+    account = bench.account()
+    (line,) = account.lines
+    (boot,) = line.boots
+    assert (boot.sent, boot.received, boot.kept, line.missing) == (14, 10, 4, 0)
+    assert (line.tally.readings, line.stored, line.tally.duplicate_messages) == (10, 10, 2)
+    assert (account.audit.checked, account.audit.found, account.holes) == (10, 10, ())
+
+
+def test_a_lost_tail_and_a_hole_are_named_by_their_seqs(bench: Bench) -> None:
+    bench.take_in([0, 1, 2, 5, 6])
+    bench.status("b1", 9)
+    (hole,) = bench.account().holes
+    assert hole == "gw-a: 4 messages were sent and never came: boot b1 seq 3-4, boot b1 seq 7-8"
+
+
+def test_what_the_gateway_says_it_dropped_is_no_hole(bench: Bench) -> None:
+    bench.take_in([0, 1, 4])
+    bench.status("b1", 5, dropped=2)
+    account = bench.account()
+    assert (account.lines[0].missing, account.lines[0].dropped_readings, account.holes) == (2, 2, ())
+
+
+def test_ranges_of_several_ingests_are_united(bench: Bench) -> None:
+    bench.take_in([0, 2, 4], member="a")
+    bench.take_in([1, 3], member="b")
+    account = bench.account()
+    assert account.holes == ()
+    assert (account.lines[0].boots[0].received, account.lines[0].stored) == (5, 5)
+
+
+def test_a_reading_that_the_store_lost_is_a_hole_and_the_command_exits_with_1(bench: Bench) -> None:
+    bench.take_in(range(3))
+    command = ["reconcile", "--data-dir", str(bench.root)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    with bench.store._session.writing() as connection:
+        connection.execute("DELETE FROM reading WHERE measured_at_ms = ?", (T0 + 1000,))
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "1 readings left the journal and are not in the store" in result.output
+    assert "north/fc-1/free_chlorine_mg_l at 2026-07-01T08:00:01.000Z (gw-a b1 1)" in result.output
+    other_day = CliRunner().invoke(app, [*command, "--day", "2026-07-02"])
+    assert other_day.exit_code == 0
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2026-7-1"])
+def test_a_day_of_another_form_is_refused(bench: Bench, day: str) -> None:
+    bench.take_in([0])
+    result = CliRunner().invoke(app, ["reconcile", "--data-dir", str(bench.root), "--day", day])
+    assert result.exit_code == 2
+    assert "2026-11-24" in result.output
+
+
+def test_the_table_adds_up(bench: Bench) -> None:
+    bench.take_in(range(10))
+    bench.status("b1", 14, outbox=[["b1", 10, 14]])
+    console = Console(width=200, record=True)
+    print_account(console, bench.account())
+    text = console.export_text()
+    rows = [line.replace("│", " ").split()[1:] for line in text.splitlines() if "gw-a" in line]
+    assert rows == [["14", "10", "4", "0", "0"], ["10", "10", "0", "0", "0", "0"]]
+    assert "the account is closed" in text
+
+
+def test_an_outbox_on_this_machine_knows_more_than_the_last_status(bench: Bench) -> None:
+    bench.take_in(range(10))
+    bench.status("b1", 10)
+    with closing(Outbox(bench.root / "gateways" / "gw-a" / "outbox.sqlite")) as outbox:
+        outbox.begin_boot("b1", T0)
+        outbox.append([Draft(TOPIC, lambda seq: b"%d" % seq, 1) for _ in range(12)], T0)
+        outbox.apply_receipt(Receipt("b1", [(0, 9)]))
+        result = CliRunner().invoke(app, ["reconcile", "--data-dir", str(bench.root)])
+    assert result.exit_code == 0
+    row = next(line.replace("│", " ").split() for line in result.output.splitlines() if "gw-a" in line)
+    assert row == ["gw-a", "12", "10", "2", "0", "0"]
