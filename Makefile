@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check format lock schemas bench-latency bench-analytics bench-offline
+.PHONY: setup demo test check format lock schemas bench-latency bench-analytics bench-offline bench-ingest bench-outbox
 
 setup: .venv/.complete
 
@@ -44,6 +44,14 @@ bench-analytics: .venv-bench/.complete
 # A month of a city's probes through `poolwatch judge`: needs about 7 GB of disk.
 bench-offline: setup
 	@$(BIN)/python -m benchmarks.offline
+
+# Our ingest beside Telegraf. Needs mosquitto; influxd and telegraf by POOLWATCH_INFLUXD, POOLWATCH_TELEGRAF or PATH.
+bench-ingest: setup
+	@$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+# A gateway's outbox: 30 days on disk, and a drain beside live readings.
+bench-outbox: setup
+	@$(BIN)/python -m benchmarks.outbox
 
 .venv-bench/.complete: requirements-bench.lock
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

@@ -13,6 +13,8 @@ _log = structlog.get_logger()
 
 #: A broker that takes neither message nor connection away is given this many resend times before it is sent again.
 _UNACKNOWLEDGED_FACTOR = 6
+#: So many resend times after ingest is back a message is not given up: what went unheard before is not its fault.
+_GRACE_FACTOR = 5
 #: How often to look for messages whose time is up, at most. [ms]
 _LOOK_EVERY_MS = 1000
 #: The window of unconfirmed messages begins with this, and never closes further. It doubles when receipts are younger
@@ -85,6 +87,9 @@ class Delivery:
         #: Receipts that could not be applied yet, because the disk was full.
         self._receipts: list[Receipt] = []
         self._heard_at_ms = -1
+        #: Whether ingest, or what the broker held for it, may have been away; and when a receipt last ended that.
+        self._silent = True
+        self._resumed_at_ms = 0
         #: When the youngest confirmed message was sent: what was sent before it has been overtaken.
         self._confirmed_sent_ms = -1
         self._look_at_ms = 0
@@ -125,6 +130,7 @@ class Delivery:
             match event:
                 case Connected():
                     self._newest_first = True
+                    self._silent = True  # the broker may have forgotten what it took
                     self.expect_backlog()
                     self.news = True
                 case Disconnected():
@@ -138,19 +144,26 @@ class Delivery:
                 case Receipt():
                     self._receipts.append(event)
         if self._receipts:
-            self._outbox.apply_receipts(self._receipts)
-            self._forget_confirmed(now_ms)
-            self._receipts.clear()
-            self._heard_at_ms = now_ms
-            if revived := self._outbox.revive():
-                self._counters.revived += revived
-                _log.warning(
-                    "dead letters are sent again: ingest is back",
-                    gateway_id=self._gateway_id,
-                    messages=revived,
-                )
-                self.expect_backlog()
-                self.news = True
+            self._take_receipts(now_ms)
+
+    def _take_receipts(self, now_ms: int) -> None:
+        """Let the outbox forget what is named; ingest is heard, so what died while it was not is sent again."""
+        self._outbox.apply_receipts(self._receipts)
+        self._forget_confirmed(now_ms)
+        self._receipts.clear()
+        self._heard_at_ms = now_ms
+        if self._silent:
+            self._silent = False
+            self._resumed_at_ms = now_ms
+        if revived := self._outbox.revive():
+            self._counters.revived += revived
+            _log.warning(
+                "dead letters are sent again: ingest is back",
+                gateway_id=self._gateway_id,
+                messages=revived,
+            )
+            self.expect_backlog()
+            self.news = True
 
     def _forget_confirmed(self, now_ms: int) -> None:
         """Forget what the receipts name, and set the window by how long they took."""
@@ -227,7 +240,11 @@ class Delivery:
                     1 if overtaken or now_ms - self._heard_at_ms >= resend_ms else _UNACKNOWLEDGED_FACTOR
                 )
                 if waited_ms >= resend_ms * patience:
-                    unconfirmed[under_way.message_id] = self._heard_at_ms < under_way.sent_at_ms
+                    unheard = self._heard_at_ms < under_way.sent_at_ms
+                    self._silent |= unheard
+                    # Just after a silence nothing is counted: a fifth time would kill what was lost four times by others.
+                    if unheard or under_way.sent_at_ms - self._resumed_at_ms >= resend_ms * _GRACE_FACTOR:
+                        unconfirmed[under_way.message_id] = unheard
                     over.append(under_way)
             elif now_ms - under_way.sent_at_ms >= resend_ms * _UNACKNOWLEDGED_FACTOR:
                 over.append(under_way)
@@ -255,6 +272,7 @@ class Delivery:
     def shift(self, by_ms: int) -> None:
         """Follow a clock that was put back, or ahead."""
         self._heard_at_ms += by_ms
+        self._resumed_at_ms += by_ms
         self._confirmed_sent_ms += by_ms
         self._look_at_ms += by_ms
         for under_way in self._under_way.values():

@@ -24,6 +24,8 @@ from ingest.subscriber_share import ONLY_INGEST, ShareMember
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 30.0
 _ANSWER_WITHIN_S = 3.0
+#: A connection that lasts no longer is no success: the next one waits, lest two of one name take turns at full speed.
+_STEADY_S = 10.0
 #: Bytes read and not taken, beyond which the network is not read.
 _HELD_BYTES = 8 * 1024 * 1024
 #: How often the second thread looks, and for how long nobody may have taken before it keeps the connection alive.
@@ -234,15 +236,21 @@ class MqttSubscriber:
     def _keep(self) -> None:
         backoff = Backoff(_FIRST_RETRY_S, _LAST_RETRY_S)
         while not self._closing.is_set():
-            if self._link is not None:
-                self._keep_alive()
-                if self._is_retiring:
-                    self._ask_whether_drained()
-                self._closing.wait(_LOOK_EVERY_S)
-            elif self._connect(is_first_attempt=backoff.attempts == 0):
-                backoff.reset()
-            else:
-                self._closing.wait(backoff.next_s())
+            since_s = time.monotonic()
+            if self._connect(is_first_attempt=backoff.attempts == 0):
+                self._serve_link()
+                if time.monotonic() - since_s > _STEADY_S:
+                    backoff.reset()
+                    continue
+            self._closing.wait(backoff.next_s())
+
+    def _serve_link(self) -> None:
+        """Return when the connection is lost, or not wanted any more."""
+        while self._link is not None and not self._closing.is_set():
+            self._keep_alive()
+            if self._is_retiring:
+                self._ask_whether_drained()
+            self._closing.wait(_LOOK_EVERY_S)
 
     def _keep_alive(self) -> None:
         """Drive the connection if nobody else does."""

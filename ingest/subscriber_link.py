@@ -35,6 +35,8 @@ _KEEPALIVE_S = 30
 _HANDSHAKE_WITHIN_S = 5
 #: MQTT 5's reason code of a broker that does not know this version, which paho also gives to 3.1.1's own.
 _UNKNOWN_VERSION = 0x84
+#: MQTT 5's reason code of a connection that another one of the same client id replaces.
+_TAKEN_OVER = 0x8E
 
 _log = structlog.get_logger()
 
@@ -273,7 +275,12 @@ class Link:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        if self.is_accepted and not self._is_leaving:
+        if reason.value == _TAKEN_OVER:
+            _log.error(
+                "another program goes on with this ingest's session: each ingest may run once",
+                client_id=self._session.client_id,
+            )
+        elif self.is_accepted and not self._is_leaving:
             cause = self.socket.failure or reason
             _log.warning("connection to the broker lost; connecting again", reason=str(cause))
 

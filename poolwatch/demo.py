@@ -19,6 +19,7 @@ from ingest.journal.account import read_account
 from ingest.store.opening import open_store
 from ingest.store.ports import Store, StoreUnavailableError
 from poolwatch.clock import stop_on_signals, system_clock_ms
+from poolwatch.demo_influx import start_influx
 from poolwatch.folder import DataFolder
 from poolwatch.reconcile import print_account, take_account
 from poolwatch.supervisor import Child, Supervisor
@@ -49,6 +50,11 @@ class DemoSettings:
     seed: int
     duration_s: float | None
     scenario: str = "demo"
+    store: str = "sqlite"
+
+    def store_of(self, folder: DataFolder, service: str) -> str | None:
+        """Address of the store for a service; None: the embedded one of the folder."""
+        return None if self.store == "sqlite" else f"influx:{folder.influx / service}.toml"
 
 
 @dataclass(slots=True)
@@ -150,11 +156,15 @@ def demo_children(folder: DataFolder, settings: DemoSettings, start_ms: int) -> 
         arguments = (name, "--data-dir", str(folder.root), *more)
         return Child(name, arguments, folder.logs / f"{name}.log")
 
+    def storing(name: str, *more: str) -> Child:
+        store = settings.store_of(folder, name)
+        return child(name, *more, *(() if store is None else ("--store", store)))
+
     return [
         child("broker", "--port", str(settings.broker_port)),
-        child("ingest"),
-        child("analytics"),
-        child("dashboards", "--port", str(settings.port)),
+        storing("ingest"),
+        storing("analytics"),
+        storing("dashboards", "--port", str(settings.port)),
         child(
             "simulate",
             *("--scenario", settings.scenario, "--pools", str(settings.pools)),
@@ -248,22 +258,26 @@ def run_demo(settings: DemoSettings) -> int:
         from ingest.broker import EMBEDDED_BROKER_NOTICE, IOTCORE, broker_name
 
         console.print(
-            f"[bold]poolwatch demo[/]  {settings.pools} pools, broker {broker_name()}, data in {folder.root}"
+            f"[bold]poolwatch demo[/]  {settings.pools} pools, broker {broker_name()}, "
+            f"store {'InfluxDB' if settings.store == 'influx' else 'SQLite'}, data in {folder.root}"
         )
         if broker_name() == IOTCORE:
             console.print(f"[yellow]{EMBEDDED_BROKER_NOTICE}[/]")
+        if settings.store == "influx":
+            start_influx(folder, supervisor)
         for child in demo_children(folder, settings, start_ms):
             supervisor.start(child)
         wait_until_ready(supervisor, url)
         _greet(console, folder, settings)
-        store = open_store(folder.store_url(None))
+        store = open_store(folder.store_url(settings.store_of(folder, "account")))
         try:
             _follow(scenario, supervisor, narrator, store, settings, stop)
             narrator.say("ending: gateways first, then what they sent is stored, judged and published")
             supervisor.stop("simulate", grace_s=15)
             _settle(folder, store)
         finally:
-            supervisor.stop_all()
+            for name in reversed([name for name in supervisor.children if name != "influxd"]):
+                supervisor.stop(name)
             account = take_account(folder.journals(), store, outboxes=folder.outboxes())
             store.close()
         print_account(console, account)

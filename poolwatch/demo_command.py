@@ -27,6 +27,12 @@ def demo(
         int, typer.Option(help="How many pools are simulated, besides the guest pool.", min=2, max=200)
     ] = 12,
     seed: Annotated[int, typer.Option(help="Same seed, same water and same faults.")] = 1,
+    store: Annotated[
+        str,
+        typer.Option(
+            help="sqlite, embedded; or influx: an InfluxDB 2.7 of the demo's own, whose influxd is on PATH.",
+        ),
+    ] = "sqlite",
     duration: Annotated[
         float | None,
         typer.Option(help="Seconds after which it stops cleanly. [default: until Ctrl-C]", min=1),
@@ -37,8 +43,11 @@ def demo(
     It ends with the account of what was sent, stored, judged and published, and exits with 1 if anything is missing.
     """
     from poolwatch.demo import DemoError, DemoSettings, run_demo
+    from poolwatch.demo_influx import InfluxAbsentError
     from poolwatch.supervisor import ChildFailedError
 
+    if store not in ("sqlite", "influx"):
+        raise typer.BadParameter(f"{store!r} is no store of the demo: sqlite or influx", param_hint="--store")
     settings = DemoSettings(
         data_dir=data_dir or DEFAULT_DATA_DIR,
         keep=data_dir is not None,
@@ -47,10 +56,11 @@ def demo(
         pools=pools,
         seed=seed,
         duration_s=duration,
+        store=store,
     )
     try:
         code = run_demo(settings)
-    except (DemoError, ChildFailedError) as error:
+    except (DemoError, ChildFailedError, InfluxAbsentError) as error:
         typer.echo(f"poolwatch: {error}", err=True)
         code = 2
     raise typer.Exit(code)

@@ -44,6 +44,11 @@ class DataFolder:
         return self.root / "pki"
 
     @property
+    def influx(self) -> Path:
+        """One address file for each service, as `poolwatch influx init` writes them."""
+        return self.root / "influx"
+
+    @property
     def gateways(self) -> Path:
         """Outboxes of the gateways that run on this machine, each in a folder of its name."""
         return self.root / "gateways"

@@ -8,6 +8,7 @@ from poolwatch import desk, files, services
 from poolwatch.credentials_command import credentials_app
 from poolwatch.demo_command import demo
 from poolwatch.folder import FolderError
+from poolwatch.influx_command import influx_app
 from poolwatch.ingest_command import ingest_app
 from poolwatch.journal_command import journal_app
 from poolwatch.judge_command import judge
@@ -55,6 +56,7 @@ def _group(name: str, help_text: str) -> typer.Typer:
 _group("registry", "The file that says which pools exist, pools.toml.").command("check")(files.registry_check)
 app.add_typer(quarantine_app, name="quarantine", rich_help_panel=_LOOK)
 app.add_typer(journal_app, name="journal", rich_help_panel=_LOOK)
+app.add_typer(influx_app, name="influx", rich_help_panel=_LOOK)
 app.add_typer(profile_app, name="profile", rich_help_panel=_LOOK)
 app.add_typer(credentials_app, name="credentials", rich_help_panel=_LOOK)
 app.add_typer(pki_app, name="pki", rich_help_panel=_LOOK)

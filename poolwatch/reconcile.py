@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -198,9 +199,13 @@ def _name(row: ReadingRow) -> str:
 
 def print_account(console: Console, account: Account) -> None:
     """Print the account as two tables, and in one sentence whether it is closed."""
-    messages = Table(title="Messages: sent = received + at the gateway + missing", title_justify="left")
+    messages = Table(
+        title="Messages: sent = received + at the gateway + missing", title_justify="left", box=box.SIMPLE
+    )
     readings = Table(
-        title="Readings: received = stored + duplicate + quarantined + in flight", title_justify="left"
+        title="Readings: received = stored + duplicate + quarantined + in flight",
+        title_justify="left",
+        box=box.SIMPLE,
     )
     for table, names in (
         (messages, ("sent", "received", "at gateway", "missing", "came again")),

@@ -25,6 +25,8 @@ class Child:
     name: str
     arguments: Sequence[str]
     log_path: Path
+    #: What is run; poolwatch unless it is another program.
+    program: Sequence[str] = (sys.executable, "-m", "poolwatch")
     process: "subprocess.Popen[bytes] | None" = None
     started_at_s: float = 0.0
     early_deaths: int = 0
@@ -34,7 +36,7 @@ class Child:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "poolwatch", *self.arguments],
+                [*self.program, *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

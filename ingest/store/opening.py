@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from ingest.store.influx_address import read_address
 from ingest.store.ports import Store, StoreError, StoreUnavailableError
 from ingest.store.sqlite import SqliteStore
 
@@ -21,11 +22,27 @@ def _open_sqlite(place: str) -> Store:
     return SqliteStore(Path(place))
 
 
-_ADAPTERS: dict[str, Callable[[str], Store]] = {"sqlite": _open_sqlite}
+def _open_influx(place: str) -> Store:
+    try:
+        from ingest.store.influx import InfluxStore
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"a store in InfluxDB needs the extra `influx`: pip install 'poolwatch[influx]' ({error.name} is missing)"
+        ) from error
+    if not place:
+        raise StoreError(
+            "a store in InfluxDB is named by a file: give influx:PATH, as `poolwatch influx init` wrote it"
+        )
+    return InfluxStore(read_address(Path(place)))
+
+
+_ADAPTERS: dict[str, Callable[[str], Store]] = {"sqlite": _open_sqlite, "influx": _open_influx}
 
 
 def open_store(url: str) -> Store:
-    """Open the store that `url` names: ``sqlite:PATH``, a file that is made if absent.
+    """Open the store that `url` names.
+
+    ``sqlite:PATH`` is a file that is made if absent; ``influx:PATH`` a server that the file names.
 
     Raises
     ------

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from structlog.testing import capture_logs
 
 from gateway.contract.credentials import Credential, Credentials
 from gateway.contract.registry import Registry
@@ -272,6 +273,16 @@ def test_a_malformed_packet_ends_the_connection_and_another_is_made(
         with _subscribed(credential) as subscriber:
             (one,) = _take(subscriber, 1, wait_until)
             assert (one.payload, one.connection) == (b"good", 1)
+
+
+def test_a_session_that_another_program_goes_on_with_is_named(wait_until: WaitUntil) -> None:
+    scripts = [ACCEPTED_5 + b"\xe0\x01\x8e", ACCEPTED_5]
+    with closing(ScriptedBroker(scripts)) as broker, capture_logs() as logs:
+        with _subscribed(Credential("ingest", "secret", "127.0.0.1", broker.port)):
+            wait_until(lambda: len(broker.versions) == len(scripts))
+        assert [one["client_id"] for one in logs if "each ingest may run once" in one["event"]] == [
+            "poolwatch-ingest"
+        ]
 
 
 @pytest.mark.parametrize(
