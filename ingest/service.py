@@ -25,7 +25,7 @@ from ingest.store.records import RegistryVersionRow
 from ingest.store_writer import StoreWriter
 from ingest.validation import Assessment
 
-_MAX_MESSAGES = 3000
+_MAX_MESSAGES = 6000
 #: How long an idle loop waits before it looks after receipts and the registry. A message ends the wait. [s]
 _WAIT_S = 0.1
 _REGISTRY_EVERY_S = 1.0
