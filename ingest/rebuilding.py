@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -18,13 +19,17 @@ from ingest.journal.records import JournalMessage, Outcome
 from ingest.journal.view import messages_of
 from ingest.series_tables import LearntSeries
 from ingest.store.batches import IngestBatch
-from ingest.store.ports import ReadingWriter, StoreUnavailableError
+from ingest.store.ports import FactReader, ReadingWriter, StoreUnavailableError
 from ingest.store.records import RegistryVersionRow
 from ingest.store_writing import write_batch
 
 _MESSAGES_AT_ONCE = 3_000
 
 _log = structlog.get_logger()
+
+
+class Filled(ReadingWriter, FactReader, Protocol):
+    """A store that is filled, and asked which registry it knows."""
 
 
 @dataclass(slots=True)
@@ -39,7 +44,7 @@ class Rebuilt:
 
 def rebuild_store(
     journals: Sequence[Path],
-    store: ReadingWriter,
+    store: Filled,
     *,
     registry_path: Path,
     clock: Clock,
@@ -57,8 +62,10 @@ def rebuild_store(
     total = sum(read_account(folder).messages for folder in journals)
     if registry_path.exists():
         text = registry_path.read_text(encoding="utf-8")
-        version = RegistryVersionRow(parse_registry(text).sha256, clock(), text)
-        store.write(IngestBatch(registry_versions=[version]), stored_at_ms=clock())
+        # A version in force already would be a new one by its instant, and a second run would change the store.
+        if store.registry_text() != text:
+            version = RegistryVersionRow(parse_registry(text).sha256, clock(), text)
+            store.write(IngestBatch(registry_versions=[version]), stored_at_ms=clock())
     table = LearntSeries()
     for folder in journals:
         quarantined: dict[int, set[int | None]] = {}

@@ -191,7 +191,9 @@ class Bench:
 
     def exit_code(self, name: str) -> int:
         """Exit code of a process that ends by itself."""
-        return self._running.pop(name).wait(_PATIENCE_S)
+        code = self._running[name].wait(_PATIENCE_S)
+        del self._running[name]
+        return code
 
     def close(self) -> None:
         """Kill whatever still runs."""

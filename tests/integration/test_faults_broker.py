@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.outbox import read_account as read_outbox
+from ingest.journal.days import Days
 from poolwatch.clock import system_clock_ms
 from tests.integration.fault_bench import Bench, Sent, came_again, needs_mosquitto, pool_of, until
 from tests.integration.fault_postman import Postman, reading
@@ -47,6 +48,11 @@ def test_a_broker_that_forgets_everything_is_told_again(bench: Bench) -> None:
     bench.assert_whole(bench.sent("g1"))
 
 
+def _journalled(bench: Bench) -> int:
+    with Days(bench.folder.journal) as days:
+        return days.head().message_id
+
+
 def test_more_messages_in_flight_than_mqtt_can_number(bench: Bench) -> None:
     bench.start_broker()
     bench.start_ingest()
@@ -66,9 +72,13 @@ def test_more_messages_in_flight_than_mqtt_can_number(bench: Bench) -> None:
     # In the middle of it ingest dies, and what it had not acknowledged comes again.
     bench.kill("ingest")
     bench.start_ingest()
+    until(lambda: _journalled(bench) >= _BACKLOG, "the journal has all", within_s=120)
+    # What was journalled in the instant of the kill has no receipt yet: a gateway sends it again.
+    for seq in sorted(set(range(_BACKLOG)) - postman.receipted):
+        postman.send(seq, reading(expected[seq].measured_at_ms, expected[seq].value))
     postman.until_receipted(range(_BACKLOG), within_s=120)
     postman.leave()
     bench.settle()
     account = bench.assert_whole(expected)
-    # Each once more at most, for the one kill.
-    assert came_again(account) <= _BACKLOG
+    # Once more each at most for the kill, and once more for what had no receipt.
+    assert came_again(account) < 2 * _BACKLOG
