@@ -27,7 +27,7 @@ from ingest.validation import Refusal
 from ingest.wire_columns import Received
 
 #: Readings of a write: enough that a commit costs little beside it, few enough that a write takes well below a second.
-_BATCH_READINGS = 18_000
+_BATCH_READINGS = 36_000
 #: Messages of a first look into the journal, before it is known how many readings they carry; and the most of any.
 _FIRST_MESSAGES = 500
 _MOST_MESSAGES = 5_000

@@ -25,8 +25,8 @@ from poolwatch.options import (
 if TYPE_CHECKING:
     from ingest.service import IngestService
 
-#: SQLite gives up the interpreter at each step, and at the default of 5 ms each return of it would take longer than the work;
-#: other stores are waited for without it, and gain by fewer turns. Measured. [s]
+#: SQLite gives up the interpreter at each step, and at the default of 5 ms each return of it would take longer than the
+#: work; other stores are waited for without it, and gain by fewer turns. Measured. [s]
 _SWITCH_INTERVAL_S = {"sqlite": 0.0005}
 #: A batch makes thousands of objects that all go with it: fewer looks for cycles among them.
 _COLLECT_EVERY = 200_000

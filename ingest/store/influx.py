@@ -230,6 +230,7 @@ class InfluxStore:
 
     def close(self) -> None:
         """Give back the connections."""
+        self._readings.close()
         self._connection.close()
 
 

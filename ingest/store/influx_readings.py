@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,9 @@ HOUR_MS = 3_600_000
 _NS_PER_MS = 1_000_000
 #: What InfluxDB can hold: the years 1678 to 2261. [ms since the epoch]
 _FIRST_MS, _LAST_MS = -9_223_372_000_000, 9_223_372_000_000
+#: Lines of one request: smaller ones cost the server more for each line. While it takes one, the next is put into words.
+_LINES_AT_ONCE = 6_000
+_REQUESTS_AT_ONCE = 3
 #: Readings in doubt that lie further apart than this are asked for apart: what lies between them is not wanted.
 _APART_MS = 600_000
 
@@ -47,6 +51,11 @@ class ReadingsWriter:
         self._book = SeriesBook(())
         self._written: Lines | None = None
         self._holes: list[tuple[str, tuple[int, int]]] = []
+        self._senders = ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="influx-write")
+
+    def close(self) -> None:
+        """End the threads; nothing is under way outside `write`."""
+        self._senders.shutdown()
 
     def write(self, batch: ReadingBatch, *, stored_at_ms: int) -> tuple[WriteOutcome, Told]:
         """Store readings; the outcome, and what is to be told.
@@ -65,10 +74,7 @@ class ReadingsWriter:
         lines = find_lines(batch, self._book)
         self._learn(lines)
         clear, doubtful = self._divide(lines)
-        texts, twice = encode_lines(
-            batch, self._book, lines, np.flatnonzero(clear), stored_at_ms=stored_at_ms
-        )
-        clear[twice] = False
+        clear[self._send(batch, lines, np.flatnonzero(clear), stored_at_ms)] = False
         asked = np.flatnonzero(doubtful)
         meetings = Meetings(self._ask(lines, asked) if len(asked) else {}, stored_at_ms)
         for number in np.flatnonzero(~clear).tolist():
@@ -77,13 +83,36 @@ class ReadingsWriter:
         displaced = meetings.displaced_lines()
         if displaced:
             self._connection.write(self._bucket, "\n".join(displaced).encode(), precision="ms")
-        texts += meetings.lines()
-        if texts:
-            self._connection.write(self._bucket, "\n".join(texts).encode(), precision="ms")
+        met = meetings.lines()
+        if met:
+            self._connection.write(self._bucket, "\n".join(met).encode(), precision="ms")
         new = self._count(lines, np.flatnonzero(clear)) + meetings.new
         self._written = lines
         outcome = WriteOutcome(sum(new.values()), tuple(meetings.duplicates), tuple(meetings.conflicts))
         return outcome, Told(new, meetings.replaced, meetings.repeated)
+
+    def _send(
+        self, batch: ReadingBatch, lines: Lines, chosen: NDArray[np.int64], stored_at_ms: int
+    ) -> list[int]:
+        """Write lines that meet no other, some requests at once; the numbers of those that name a series twice, unwritten.
+
+        They are all answered when it returns or raises, so that a next attempt meets none of them under way.
+        """
+        twice: list[int] = []
+        under_way: list[Future[None]] = []
+        for begin in range(0, len(chosen), _LINES_AT_ONCE):
+            part = chosen[begin : begin + _LINES_AT_ONCE]
+            texts, left_out = encode_lines(batch, self._book, lines, part, stored_at_ms=stored_at_ms)
+            twice += left_out
+            if texts:
+                body = "\n".join(texts).encode()
+                under_way.append(
+                    self._senders.submit(self._connection.write, self._bucket, body, precision="ms")
+                )
+        wait(under_way)
+        for sent in under_way:
+            sent.result()
+        return twice
 
     def settle(self) -> None:
         """Take the last batch as written and told."""
