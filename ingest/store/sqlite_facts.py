@@ -183,7 +183,7 @@ def read_registry_text(connection: sqlite3.Connection) -> str | None:
 def read_statuses(connection: sqlite3.Connection) -> dict[str, GatewayStatusRow]:
     """Newest status of each gateway that has said one."""
     newest = """SELECT gateway_id, received_at_ms, state, boot_id, body FROM gateway_status
-        WHERE gateway_id = ? ORDER BY received_at_ms DESC, boot_id DESC, state DESC LIMIT 1"""
+        WHERE gateway_id = ? ORDER BY received_at_ms DESC, id DESC LIMIT 1"""
     return {
         gateway_id: GatewayStatusRow(*connection.execute(newest, (gateway_id,)).fetchone())
         for (gateway_id,) in connection.execute(_GATEWAYS).fetchall()

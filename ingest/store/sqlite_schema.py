@@ -47,9 +47,10 @@ _TABLES = (
         stored_at_ms INTEGER NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (gateway, boot, seq, position)) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS logbook_pool ON logbook (pool, at_ms)",
+    # Of two that came within a millisecond, the number tells which came last.
     """CREATE TABLE IF NOT EXISTS gateway_status (
-        gateway_id TEXT NOT NULL, received_at_ms INTEGER NOT NULL, boot_id TEXT NOT NULL, state TEXT NOT NULL,
-        body BLOB NOT NULL, PRIMARY KEY (gateway_id, received_at_ms, boot_id, state)) WITHOUT ROWID""",
+        id INTEGER PRIMARY KEY, gateway_id TEXT NOT NULL, received_at_ms INTEGER NOT NULL, boot_id TEXT NOT NULL,
+        state TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (gateway_id, received_at_ms, boot_id, state))""",
     # A version may come into force again after another one: the instant belongs to the key.
     """CREATE TABLE IF NOT EXISTS registry_version (
         accepted_at_ms INTEGER NOT NULL, sha256 TEXT NOT NULL, text TEXT NOT NULL,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ingest.store.batches import IngestBatch, Signature, WriteOutcome, batch_of_rows
 from ingest.store.opening import open_store
 from ingest.store.ports import StoreError, StoreRejectedError, StoreUnavailableError
-from ingest.store.records import Arrival, ArrivalKind, ReadingRow
+from ingest.store.records import Arrival, ArrivalKind, GatewayStatusRow, ReadingRow
 from ingest.store.sqlite import SqliteStore
 
 READING = ReadingRow("p1", "fc-1", "ph", 1_800_000_000_000, 7.0, "normal", 1, "gw-a", "b1", 0, 0)
@@ -242,3 +242,11 @@ def test_a_batch_may_name_more_series_and_messages_than_it_has_readings_of(sqlit
     with sqlite_store._session.reading() as connection:
         assert connection.execute("SELECT seq FROM message ORDER BY seq").fetchall() == [(3,), (5,)]
         assert connection.execute('SELECT "by" FROM reading WHERE "by" NOT NULL').fetchall() == [("Li",)]
+
+
+def test_of_two_statuses_of_one_millisecond_the_one_that_came_last_counts(tmp_path: Path) -> None:
+    with closing(SqliteStore(tmp_path / "store.sqlite")) as store:
+        for state in ("online", "offline"):
+            status = GatewayStatusRow("gw-a", 1_782_892_800_000, state, "b1", state.encode())
+            store.write(IngestBatch(statuses=[status]), stored_at_ms=1_782_892_800_001)
+        assert store.gateway_statuses()["gw-a"].state == "offline"
