@@ -21,7 +21,7 @@ class Shard:
     @property
     def name(self) -> str:
         """Name under which the part's progress is kept; empty for the only part."""
-        return "" if self.count == 1 else f"{self.number}/{self.count}"
+        return "" if self.count == 1 else f"{self.number}-of-{self.count}"
 
 
 def parse_shard(text: str) -> Shard:

@@ -20,7 +20,7 @@ def test_three_thousand_pools_spread_evenly() -> None:
 
 
 def test_the_only_shard_keeps_its_progress_under_no_name() -> None:
-    assert (Shard().name, Shard(2, 3).name, parse_shard("1/1").name) == ("", "2/3", "")
+    assert (Shard().name, Shard(2, 3).name, parse_shard("1/1").name) == ("", "2-of-3", "")
     assert all(Shard().owns(pool_id) for pool_id in ("a", "泳池"))
 
 

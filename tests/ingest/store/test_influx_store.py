@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from analytics.shard import Shard
 from ingest.store import influx_log
 from ingest.store.batches import IngestBatch, WriteOutcome, batch_of_rows
 from ingest.store.influx import InfluxStore
@@ -233,11 +234,11 @@ def test_a_registry_of_megabytes_comes_back(store: InfluxStore) -> None:
 
 
 def test_each_reader_has_its_own_progress(store: InfluxStore) -> None:
-    readers = ("", "1/2", "2/2")
+    readers = (Shard().name, Shard(1, 2).name, Shard(2, 2).name)
     for number, reader in enumerate(readers):
         store.write_results(verdicts=[], states=[], progress=f'{{"w":[{number},0]}}', reader=reader)
     assert [store.progress(reader) for reader in readers] == [f'{{"w":[{number},0]}}' for number in range(3)]
-    assert store.progress("3/3") is None
+    assert store.progress(Shard(3, 3).name) is None
 
 
 def test_a_series_twice_in_a_publication_is_refused(store: InfluxStore) -> None:
