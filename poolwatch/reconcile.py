@@ -200,12 +200,18 @@ def _name(row: ReadingRow) -> str:
 def print_account(console: Console, account: Account) -> None:
     """Print the account as two tables, and in one sentence whether it is closed."""
     messages = Table(
-        title="Messages: sent = received + at the gateway + missing", title_justify="left", box=box.SIMPLE
+        title="Messages: sent = received + at the gateway + missing",
+        title_justify="left",
+        box=box.SIMPLE,
+        collapse_padding=True,
+        pad_edge=False,
     )
     readings = Table(
         title="Readings: received = stored + duplicate + quarantined + in flight",
         title_justify="left",
         box=box.SIMPLE,
+        collapse_padding=True,
+        pad_edge=False,
     )
     for table, names in (
         (messages, ("sent", "received", "at gateway", "missing", "came again")),
