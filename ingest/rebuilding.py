@@ -1,9 +1,8 @@
 """A store filled again from journals."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -14,16 +13,12 @@ from gateway.contract.times import Clock
 from ingest.backoff import Backoff
 from ingest.intake import rebuild_many
 from ingest.journal.account import read_account
-from ingest.journal.quarantine import read_quarantine
-from ingest.journal.records import JournalMessage, Outcome
-from ingest.journal.view import messages_of
+from ingest.journal.standing import read_standing
 from ingest.series_tables import LearntSeries
 from ingest.store.batches import IngestBatch
 from ingest.store.ports import FactReader, ReadingWriter, StoreUnavailableError
 from ingest.store.records import RegistryVersionRow
 from ingest.store_writing import write_batch
-
-_MESSAGES_AT_ONCE = 3_000
 
 _log = structlog.get_logger()
 
@@ -68,30 +63,14 @@ def rebuild_store(
             store.write(IngestBatch(registry_versions=[version]), stored_at_ms=clock())
     table = LearntSeries()
     for folder in journals:
-        quarantined: dict[int, set[int | None]] = {}
-        for entry in read_quarantine(folder):
-            quarantined.setdefault(entry.message_id, set()).add(entry.position)
-        for messages in _chunks(messages_of(folder)):
+        for messages, standing in read_standing(folder):
             if stop.is_set():
                 return result
-            wanted = [message for message in messages if _is_wanted(message, quarantined)]
-            refused = [
-                frozenset(at for at in quarantined.get(message.message_id, ()) if at is not None)
-                for message in wanted
-            ]
-            _write(store, rebuild_many(wanted, refused, table).batch, result, clock, stop)
+            rows = rebuild_many([one.message for one in standing], [one.refused for one in standing], table)
+            _write(store, rows.batch, result, clock, stop)
             result.messages += len(messages)
             on_progress(result.messages, total)
     return result
-
-
-def _is_wanted(message: JournalMessage, quarantined: dict[int, set[int | None]]) -> bool:
-    return message.outcome is Outcome.ACCEPTED or message.message_id not in quarantined
-
-
-def _chunks(messages: Iterator[JournalMessage]) -> Iterator[list[JournalMessage]]:
-    while chunk := list(islice(messages, _MESSAGES_AT_ONCE)):
-        yield chunk
 
 
 def _write(

@@ -3,8 +3,6 @@
 Counts can agree by chance; this cannot. What is in quarantine, or behind the journal's cursor, is not expected in the store.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,16 +15,14 @@ from gateway.contract.errors import MessageError
 from ingest.intake import rebuild_many
 from ingest.journal.account import read_account
 from ingest.journal.blocks import day_name, day_of
-from ingest.journal.quarantine import read_quarantine
 from ingest.journal.records import JournalMessage, Outcome
-from ingest.journal.view import messages_of
+from ingest.journal.standing import read_standing
 from ingest.seq_balance import GatewayClaims
 from ingest.series_tables import LearntSeries
 from ingest.store.batches import ReadingBatch, join_batches
 from ingest.store.ports import FactReader
 from ingest.store.records import ReadingColumns, ReadingRow, SeriesKey
 
-_MESSAGES_AT_ONCE = 2_000
 #: Readings that are compared together: the store is then asked once for each pool among them.
 _READINGS_AT_ONCE = 500_000
 _SHOWN_AT_MOST = 20
@@ -61,26 +57,21 @@ def audit_journal(folder: Path, store: FactReader, audit: Audit, *, day: str | N
         If the store does not answer.
     """
     cursor = read_account(folder).cursor
-    quarantined: dict[int, set[int | None]] = defaultdict(set)
-    for entry in read_quarantine(folder):
-        quarantined[entry.message_id].add(entry.position)
     table = LearntSeries()
     waiting: list[ReadingBatch] = []
     number = 0
-    for messages in _in_chunks(_of_day(messages_of(folder), day)):
-        expected = []
+    for messages, standing in read_standing(folder):
         for message in messages:
-            if message.kind == "status":
+            if message.kind == "status" and _is_of_day(message, day):
                 _note_status(message, audit)
-            if _is_expected(message, quarantined, cursor):
-                expected.append(message)
-        refused = [
-            frozenset(
-                position for position in quarantined.get(message.message_id, ()) if position is not None
-            )
-            for message in expected
+        expected = [
+            one
+            for one in standing
+            if one.message.kind == "readings"
+            and one.message.message_id <= cursor
+            and _is_of_day(one.message, day)
         ]
-        rows = rebuild_many(expected, refused, table)
+        rows = rebuild_many([one.message for one in expected], [one.refused for one in expected], table)
         audit.undecodable += len(rows.failures)
         waiting.append(rows.readings)
         number += len(rows.readings)
@@ -91,31 +82,8 @@ def audit_journal(folder: Path, store: FactReader, audit: Audit, *, day: str | N
         _compare(join_batches(waiting), store, audit)
 
 
-def _of_day(messages: Iterable[JournalMessage], day: str | None) -> Iterator[JournalMessage]:
-    for message in messages:
-        if day is None or day_name(day_of(message.received_at_ms)) == day:
-            yield message
-
-
-def _in_chunks(messages: Iterable[JournalMessage]) -> Iterator[list[JournalMessage]]:
-    chunk: list[JournalMessage] = []
-    for message in messages:
-        chunk.append(message)
-        if len(chunk) == _MESSAGES_AT_ONCE:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _is_expected(message: JournalMessage, quarantined: dict[int, set[int | None]], cursor: int) -> bool:
-    """Whether the store should have what of a message is not in quarantine."""
-    if message.kind != "readings" or message.message_id > cursor:
-        return False
-    if message.outcome is Outcome.ACCEPTED:
-        return True
-    # Refused as a whole, or cloned: only if all of it was released since.
-    return message.message_id not in quarantined
+def _is_of_day(message: JournalMessage, day: str | None) -> bool:
+    return day is None or day_name(day_of(message.received_at_ms)) == day
 
 
 def _note_status(message: JournalMessage, audit: Audit) -> None:

@@ -4,7 +4,6 @@ Everything can be done again: what is there as it should be stays, and is said t
 description and by the file that holds them; a bucket's retention is never changed, because shortening it deletes.
 """
 
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from influxdb_client.service.authorizations_service import AuthorizationsService
 from influxdb_client.service.buckets_service import BucketsService
 from influxdb_client.service.setup_service import SetupService
 
+from ingest.private_files import write_private
 from ingest.store.influx_address import InfluxAddress, InfluxBuckets, read_address, render_address
 from ingest.store.ports import StoreError, StoreRejectedError, StoreUnavailableError
 
@@ -273,16 +273,8 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, in the place of an older one."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
+    """Write a file that only its owner may read; StoreError if that is not possible."""
     try:
-        with os.fdopen(
-            os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8"
-        ) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_private(path, text)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error}") from error
