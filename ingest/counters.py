@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-def _counted(text: str, **more: str) -> Any:
+def counted(text: str, **more: str) -> Any:
+    """Field of a dataclass of counts: 0 at first, with its `help`, and `kind="gauge"` if it is no counter."""
     return field(default=0, metadata={"help": text, **more})
 
 
@@ -12,33 +13,33 @@ def _counted(text: str, **more: str) -> Any:
 class IngestCounters:
     """Counts since the start of the process; `last_*` and `waiting_since_ms` are instants in ms, 0 for none."""
 
-    received_messages: int = _counted("Messages that the broker handed over.")
-    journalled_messages: int = _counted("Messages that are new in the journal, refused ones too.")
-    duplicate_messages: int = _counted("Messages that came again with the same bytes.")
-    refused_messages: int = _counted("Messages in quarantine as a whole.")
-    refused_items: int = _counted("Readings and logbook entries in quarantine, of messages that were taken.")
-    cloned_messages: int = _counted(
+    received_messages: int = counted("Messages that the broker handed over.")
+    journalled_messages: int = counted("Messages that are new in the journal, refused ones too.")
+    duplicate_messages: int = counted("Messages that came again with the same bytes.")
+    refused_messages: int = counted("Messages in quarantine as a whole.")
+    refused_items: int = counted("Readings and logbook entries in quarantine, of messages that were taken.")
+    cloned_messages: int = counted(
         "Messages whose seq had come with other bytes: two gateways of one identity."
     )
-    acknowledged_messages: int = _counted("Messages acknowledged to the broker.")
-    receipts: int = _counted("Receipts sent to gateways.")
-    journal_failures: int = _counted("Attempts to write the journal that failed.")
-    unexpected_failures: int = _counted("Failures that nobody foresaw; each is in the log with its trace.")
-    stored_readings: int = _counted("Readings that the store took.")
-    store_duplicates: int = _counted("Readings that the store had from another message.")
-    store_conflicts: int = _counted("Readings in quarantine because another value of that instant stands.")
-    store_rejections: int = _counted("Rows that the store refused for good.")
-    store_failures: int = _counted("Attempts to write to the store that failed; each is tried again.")
-    store_batches: int = _counted("Batches that the store took.")
-    released_items: int = _counted("Readings and entries that went from quarantine into the store.")
-    registry_reloads: int = _counted("Versions of the registry that came into force.")
-    registry_refusals: int = _counted(
+    acknowledged_messages: int = counted("Messages acknowledged to the broker.")
+    receipts: int = counted("Receipts sent to gateways.")
+    journal_failures: int = counted("Attempts to write the journal that failed.")
+    unexpected_failures: int = counted("Failures that nobody foresaw; each is in the log with its trace.")
+    stored_readings: int = counted("Readings that the store took.")
+    store_duplicates: int = counted("Readings that the store had from another message.")
+    store_conflicts: int = counted("Readings in quarantine because another value of that instant stands.")
+    store_rejections: int = counted("Rows that the store refused for good.")
+    store_failures: int = counted("Attempts to write to the store that failed; each is tried again.")
+    store_batches: int = counted("Batches that the store took.")
+    released_items: int = counted("Readings and entries that went from quarantine into the store.")
+    registry_reloads: int = counted("Versions of the registry that came into force.")
+    registry_refusals: int = counted(
         "Versions of the registry that were refused; the old one stays in force."
     )
-    last_round_at_ms: int = _counted("When the loop last came round. [ms since 1970]", kind="gauge")
-    last_received_at_ms: int = _counted("When the last message came. [ms since 1970]", kind="gauge")
-    last_stored_at_ms: int = _counted("When the store last took something. [ms since 1970]", kind="gauge")
-    waiting_since_ms: int = _counted(
+    last_round_at_ms: int = counted("When the loop last came round. [ms since 1970]", kind="gauge")
+    last_received_at_ms: int = counted("When the last message came. [ms since 1970]", kind="gauge")
+    last_stored_at_ms: int = counted("When the store last took something. [ms since 1970]", kind="gauge")
+    waiting_since_ms: int = counted(
         "When the oldest message came that the store has not taken; 0: none waits. [ms since 1970]",
         kind="gauge",
     )
