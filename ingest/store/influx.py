@@ -11,6 +11,7 @@ from ingest.store.influx_address import InfluxAddress
 from ingest.store.influx_answers import answer_columns
 from ingest.store.influx_arrivals import Arrivals
 from ingest.store.influx_connection import InfluxConnection
+from ingest.store.influx_lines import NS_PER_MS
 from ingest.store.influx_log import Log, parse_cursor
 from ingest.store.influx_questions import null_counts, record_counts, value_counts
 from ingest.store.influx_readings import ReadingsWriter, Told, check_readings
@@ -27,8 +28,6 @@ from ingest.store.records import (
     StoreCounts,
     VerdictRow,
 )
-
-_NS_PER_MS = 1_000_000
 
 
 class InfluxStore:
@@ -214,7 +213,7 @@ class InfluxStore:
         """How many readings with from_ms <= measured_at < to_ms each pool has, counted in the store itself."""
         if from_ms >= to_ms:
             return {}
-        span = (self._buckets.facts, from_ms * _NS_PER_MS, to_ms * _NS_PER_MS)
+        span = (self._buckets.facts, from_ms * NS_PER_MS, to_ms * NS_PER_MS)
         counts = Counter(_counted(self._connection.ask(value_counts(*span))))
         counts.update(_counted(self._connection.ask(null_counts(*span))))
         return dict(sorted(counts.items()))

@@ -10,10 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from ingest.store.influx_lines import unpack_text
+from ingest.store.influx_lines import NS_PER_MS, unpack_text
 from ingest.store.ports import StoreUnavailableError
 
-_NS_PER_MS = 1_000_000
 #: How a failure in the middle of an answer looks: a last table of its own.
 _ERROR = re.compile(rb"(?:^|\n),?error,reference\r?\n,?(?P<text>.*)", re.DOTALL)
 _TYPES = {
@@ -73,7 +72,7 @@ def answer_records(content: bytes, *tags: str) -> dict[tuple[Any, ...], dict[str
 
 def to_ms(instants_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     """Whole milliseconds, towards the past."""
-    return np.floor_divide(instants_ns, _NS_PER_MS)
+    return np.floor_divide(instants_ns, NS_PER_MS)
 
 
 def _empty(kind: str) -> Any:

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ingest.store.influx_connection import InfluxConnection
+from ingest.store.influx_lines import HOUR_MS, NS_PER_MS
 from ingest.store.influx_log import Log
 from ingest.store.influx_questions import FIRST_NS, LAST_NS
 from ingest.store.influx_readings import Told
 from ingest.store.records import Arrival, ArrivalKind
 
-_HOUR_MS = 3_600_000
-_NS_PER_MS = 1_000_000
 _AROUND_NS = 3_600_000_000_000
 Entry = list[Any]
 
@@ -60,12 +59,12 @@ class Arrivals:
         if not repeated:
             return {}
         stored_at = {stored_at_ms for _, _, stored_at_ms in repeated}
-        around = (min(stored_at) * _NS_PER_MS - _AROUND_NS, max(stored_at) * _NS_PER_MS + _AROUND_NS)
+        around = (min(stored_at) * NS_PER_MS - _AROUND_NS, max(stored_at) * NS_PER_MS + _AROUND_NS)
         missing = repeated
         # The server's clock and the writer's agree within an hour, nearly always: look there first.
         for from_ns, to_ns in (around, (FIRST_NS, LAST_NS)):
             told = {
-                (entry[1], entry[2] * _HOUR_MS, entry[4])
+                (entry[1], entry[2] * HOUR_MS, entry[4])
                 for entry in self._log_of[bucket].entries_with(
                     "stored_at", stored_at, from_ns=from_ns, to_ns=to_ns
                 )
@@ -83,7 +82,7 @@ class Arrivals:
 def _entries(kind: ArrivalKind, rows: Mapping[tuple[str, int], int], stored_at_ms: int) -> list[Entry]:
     name = kind.value
     return [
-        [name, pool_id, hour_ms // _HOUR_MS, count, stored_at_ms]
+        [name, pool_id, hour_ms // HOUR_MS, count, stored_at_ms]
         for (pool_id, hour_ms), count in sorted(rows.items())
     ]
 
@@ -96,4 +95,4 @@ def _sums(entries: Sequence[Entry]) -> dict[str, int]:
 
 def _as_arrival(entry: Entry) -> Arrival:
     kind, pool_id, hour, rows, stored_at_ms = entry
-    return Arrival(ArrivalKind(kind), pool_id, hour * _HOUR_MS, rows, stored_at_ms)
+    return Arrival(ArrivalKind(kind), pool_id, hour * HOUR_MS, rows, stored_at_ms)

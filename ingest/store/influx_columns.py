@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from ingest.store.influx_answers import answer_columns, to_ms
 from ingest.store.influx_connection import InfluxConnection
+from ingest.store.influx_lines import NS_PER_MS
 from ingest.store.influx_questions import first_instant, newest_by_field, pool_numbers, pool_values
 from ingest.store.records import ReadingColumns, SeriesKey
-
-NS_PER_MS = 1_000_000
 
 
 class Facts(NamedTuple):

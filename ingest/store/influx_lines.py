@@ -12,6 +12,9 @@ from ingest.store.ports import StoreRejectedError
 
 FieldValue = float | int | str
 
+HOUR_MS = 3_600_000
+NS_PER_MS = 1_000_000
+
 _PACKED = "json:"
 _NAME_ESCAPES = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ "})
 _TEXT_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\""})

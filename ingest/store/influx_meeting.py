@@ -12,14 +12,12 @@ from typing import Any
 import msgspec
 
 from ingest.store.batches import Origin
-from ingest.store.influx_lines import FieldValue, escape_name, point_line
+from ingest.store.influx_lines import HOUR_MS, NS_PER_MS, FieldValue, escape_name, point_line
 from ingest.store.influx_reading_lines import message_text, series_fields
 from ingest.store.records import STATUS_CODES, STATUS_NAMES, ReadingRow
 
 #: Marks the message of a series that came later than the line's own.
 _LATER = "+"
-_HOUR_MS = 3_600_000
-_NS_PER_MS = 1_000_000
 Stored = Mapping[tuple[Any, ...], dict[str, str]]
 
 
@@ -77,7 +75,7 @@ class Meetings:
         """Take one reading, in the journal's order."""
         place = self._place(new.pool_id, new.measured_at_ms)
         key = _key(new)
-        hour = (new.pool_id, new.measured_at_ms - new.measured_at_ms % _HOUR_MS)
+        hour = (new.pool_id, new.measured_at_ms - new.measured_at_ms % HOUR_MS)
         old = place.standing.get(key)
         if old is None:
             place.standing[key] = self._fresh(new, place)
@@ -172,7 +170,7 @@ class Meetings:
     def _place(self, pool_id: str, at_ms: int) -> _Place:
         found = self._places.get((pool_id, at_ms))
         if found is None:
-            at_ns = at_ms * _NS_PER_MS
+            at_ns = at_ms * NS_PER_MS
             found = self._places[pool_id, at_ms] = _read_place(
                 pool_id,
                 at_ms,

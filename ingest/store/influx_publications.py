@@ -10,7 +10,7 @@ from ingest.store.batches import Series
 from ingest.store.influx_answers import answer_columns, answer_records
 from ingest.store.influx_columns import fold_series, to_ms_of
 from ingest.store.influx_connection import InfluxConnection
-from ingest.store.influx_lines import FieldValue, point_line
+from ingest.store.influx_lines import HOUR_MS, NS_PER_MS, FieldValue, point_line
 from ingest.store.influx_questions import (
     pool_numbers,
     pool_values,
@@ -20,7 +20,7 @@ from ingest.store.influx_questions import (
     records,
 )
 from ingest.store.influx_reading_lines import field_key
-from ingest.store.influx_records import HOUR_MS, NS_PER_MS, New, Repeated, free_instant_ns
+from ingest.store.influx_records import New, Repeated, free_instant_ns
 from ingest.store.ports import StoreRejectedError
 from ingest.store.records import STATUS_CODES, PublicationColumns, PublicationRow, SeriesKey
 

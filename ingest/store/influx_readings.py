@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ingest.store.batches import ReadingBatch, WriteOutcome
 from ingest.store.influx_answers import answer_columns, answer_records, to_ms
 from ingest.store.influx_connection import InfluxConnection
+from ingest.store.influx_lines import HOUR_MS, NS_PER_MS
 from ingest.store.influx_meeting import Meetings
 from ingest.store.influx_questions import newest_instants, next_instants, stored_readings
 from ingest.store.influx_reading_lines import Lines, SeriesBook, encode_lines, find_lines
@@ -18,8 +19,6 @@ from ingest.store.influx_unwritten import HOLE_MS, Unwritten
 from ingest.store.ports import StoreRejectedError
 from ingest.store.records import STATUS_NAMES
 
-HOUR_MS = 3_600_000
-_NS_PER_MS = 1_000_000
 #: What InfluxDB can hold: the years 1678 to 2261. [ms since the epoch]
 _FIRST_MS, _LAST_MS = -9_223_372_000_000, 9_223_372_000_000
 #: Lines of one request: smaller ones cost the server more for each line. While it takes one, the next is put into words.
@@ -157,7 +156,7 @@ class ReadingsWriter:
         for part in np.split(order, cuts):
             pools = {self._book.pools[number] for number in lines.pool[part].tolist()}
             first_ms, last_ms = int(lines.at_ms[part[0]]), int(lines.at_ms[part[-1]])
-            question = stored_readings(self._bucket, pools, first_ms * _NS_PER_MS, (last_ms + 1) * _NS_PER_MS)
+            question = stored_readings(self._bucket, pools, first_ms * NS_PER_MS, (last_ms + 1) * NS_PER_MS)
             stored |= answer_records(self._connection.ask(question), "_measurement", "pool_id")
         empty = pools - {str(key[1]) for key in stored}
         if empty:
@@ -166,7 +165,7 @@ class ReadingsWriter:
         return stored
 
     def _look_ahead(self, pools: Collection[str], after_ms: int) -> None:
-        answer = self._connection.ask(next_instants(self._bucket, pools, (after_ms + 1) * _NS_PER_MS))
+        answer = self._connection.ask(next_instants(self._bucket, pools, (after_ms + 1) * NS_PER_MS))
         self._holes = [
             (pool_id, (after_ms, at_ms)) for pool_id, at_ms in _by_pool(answer).items() if pool_id in pools
         ]

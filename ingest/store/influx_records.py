@@ -6,12 +6,10 @@ from collections.abc import Container, Sequence
 
 from ingest.store.influx_answers import answer_columns, answer_records
 from ingest.store.influx_connection import InfluxConnection
-from ingest.store.influx_lines import FieldValue, point_line
+from ingest.store.influx_lines import HOUR_MS, NS_PER_MS, FieldValue, point_line
 from ingest.store.influx_questions import newest_records, records, registry_times
 from ingest.store.records import GatewayStatusRow, LogbookRow, RegistryVersionRow
 
-NS_PER_MS = 1_000_000
-HOUR_MS = 3_600_000
 #: InfluxDB takes texts up to 1 MiB, and a character may have four bytes.
 _TEXT_PART = 200_000
 

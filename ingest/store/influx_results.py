@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from ingest.store.influx_answers import answer_columns, answer_records
 from ingest.store.influx_connection import InfluxConnection
-from ingest.store.influx_lines import FieldValue, point_line
+from ingest.store.influx_lines import NS_PER_MS, FieldValue, point_line
 from ingest.store.influx_questions import FIRST_NS, LAST_NS, newest_records, records, revisions_of
-from ingest.store.influx_records import NS_PER_MS, free_instant_ns
+from ingest.store.influx_records import free_instant_ns
 from ingest.store.ports import StoreRejectedError
 from ingest.store.records import PoolStateRow, VerdictRow
 
