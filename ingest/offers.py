@@ -33,6 +33,7 @@ class Offers:
     def __init__(self, most_readings: int) -> None:
         self._most_readings = most_readings
         self._lock = threading.Lock()
+        self._has_less = threading.Condition(self._lock)
         self._offers: deque[Offer] = deque()
         self._weight = 0
 
@@ -40,6 +41,11 @@ class Offers:
     def weight(self) -> int:
         """Memory that is taken, in readings."""
         return self._weight
+
+    def wait_for_room(self, within_s: float) -> None:
+        """Wait until half of the memory is free; as long as `within_s` at most. [s]"""
+        with self._has_less:
+            self._has_less.wait_for(lambda: self._weight <= self._most_readings // 2, within_s)
 
     def put(self, offer: Offer) -> bool:
         """Keep an offer; False if it was forgotten."""
@@ -56,6 +62,7 @@ class Offers:
         with self._lock:
             while self._offers and self._offers[0].first_id <= cursor:
                 self._weight -= self._offers.popleft().weight
+                self._has_less.notify()
             return self._offers[0].first_id if self._offers else None
 
     def following(self, cursor: int, *, most_readings: int) -> list[Offer]:

@@ -1,6 +1,6 @@
 """Which receipts are due: at most one for each gateway and second, with the seqs as ranges. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gateway.contract.receipts import Receipt
 
@@ -33,13 +33,20 @@ class ReceiptBook:
         """Whether nothing waits for a receipt."""
         return not self._pending
 
-    def add(self, *, gateway_id: str, boot_id: str, seq: int) -> None:
-        """Note a message that the journal holds."""
-        ranges = self._pending.setdefault(gateway_id, {}).setdefault(boot_id, [])
-        if ranges and ranges[-1][1] + 1 == seq:
-            ranges[-1] = (ranges[-1][0], seq)
-        else:
-            ranges.append((seq, seq))
+    def add(self, messages: Iterable[tuple[str, str, int]]) -> None:
+        """Note messages that the journal holds, each as (gateway, boot, seq)."""
+        pending = self._pending
+        for gateway_id, boot_id, seq in messages:
+            boots = pending.get(gateway_id)
+            ranges = None if boots is None else boots.get(boot_id)
+            if ranges is None:
+                pending.setdefault(gateway_id, {})[boot_id] = [(seq, seq)]
+                continue
+            first, last = ranges[-1]
+            if last + 1 == seq:
+                ranges[-1] = (first, seq)
+            else:
+                ranges.append((seq, seq))
 
     def due(self, now_s: float) -> list[tuple[str, Receipt]]:
         """Receipts that may go out now, one for each gateway that may have one; the oldest boot first."""

@@ -210,6 +210,7 @@ class IngestService:
         self._note_all(assessments, appending.results)
         rows = rows.of_messages([result is Appended.NEW for result in appending.results])
         self._writer.offer(rows, first_id=appending.first_id, last_id=appending.last_id)
+        self._writer.let_catch_up()
 
     def _append(
         self, messages: Sequence[Incoming], assessments: Sequence[Assessment], stop: threading.Event
@@ -234,17 +235,21 @@ class IngestService:
                 return appending
 
     def _note_all(self, assessments: Sequence[Assessment], results: Sequence[Appended]) -> None:
-        counters, receipts = self.counters, self._receipts
-        refusals = 0
-        for found, result in zip(assessments, results, strict=True):
-            if found.kind is not TopicKind.STATUS and found.boot_id is not None and found.seq is not None:
-                receipts.add(gateway_id=found.gateway_id, boot_id=found.boot_id, seq=found.seq)
-            if result is Appended.DUPLICATE:
-                counters.duplicate_messages += 1
-                continue
-            counters.journalled_messages += 1
-            if result is not Appended.NEW or found.refusals:
-                refusals += self._note_refused(found, result)
+        # A status has no receipt, nor has what cannot be named.
+        self._receipts.add(
+            (found.gateway_id, found.boot_id, found.seq)
+            for found in assessments
+            if found.seq is not None and found.boot_id is not None and found.kind is not TopicKind.STATUS
+        )
+        counters = self.counters
+        duplicates = sum(result is Appended.DUPLICATE for result in results)
+        counters.duplicate_messages += duplicates
+        counters.journalled_messages += len(results) - duplicates
+        refusals = sum(
+            self._note_refused(found, result)
+            for found, result in zip(assessments, results, strict=True)
+            if (found.refusals or result is not Appended.NEW) and result is not Appended.DUPLICATE
+        )
         if self._alarm.note(refusals, self._clock()):
             _log.error(
                 "quarantine grows: see `poolwatch quarantine list`", refusals_in_an_hour=self._alarm.last_hour

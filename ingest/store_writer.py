@@ -27,12 +27,16 @@ from ingest.validation import Refusal
 from ingest.wire_columns import Received
 
 #: Readings of a write: enough that a commit costs little beside it, few enough that a write takes well below a second.
-_BATCH_READINGS = 36_000
+_BATCH_READINGS = 72_000
 #: Messages of a first look into the journal, before it is known how many readings they carry; and the most of any.
 _FIRST_MESSAGES = 500
 _MOST_MESSAGES = 5_000
 #: Readings that wait in memory at most, some 30 MB of them. [readings]
 _OFFERED_READINGS = 200_000
+#: How long intake lets a store that takes rows catch up, rather than have the journal read and decoded again. [s]
+_CATCH_UP_S = 0.25
+#: A store that is further behind has been away; intake goes on beside it. [messages]
+_NEAR_MESSAGES = 100_000
 #: Without being woken, look this often for something new. [s]
 _LOOK_EVERY_S = 0.5
 #: While leaving, between two attempts at a store that is away. [s]
@@ -125,6 +129,7 @@ class StoreWriter:
         self._versions_lock = threading.Lock()
         self._versions: list[RegistryVersionRow] = []
         self._look_for_releases_s = 0.0
+        self._offered_to = 0
         #: What keeps the store from taking rows, in words; empty while nothing does.
         self.error = ""
 
@@ -149,7 +154,17 @@ class StoreWriter:
         """
         if last_id >= first_id:
             self._offers.put(Offer(first_id, last_id, rows))
+            self._offered_to = last_id
             self.wake()
+
+    def let_catch_up(self) -> None:
+        """Wait a moment, 0.25 s at most, for room for the next offers.
+
+        Not while the store is away or far behind: intake would wait for nothing, and the journal takes what comes.
+        """
+        behind = self._offered_to - self._journal.cursor()
+        if not self.error and behind <= _NEAR_MESSAGES:
+            self._offers.wait_for_room(_CATCH_UP_S)
 
     def submit_registry(self, version: RegistryVersionRow) -> None:
         """Have an accepted registry version stored, before the messages that follow."""

@@ -3,9 +3,9 @@
 What is not certainly good is left out, and the precise way (`ingest.validation`) judges it: this code refuses nothing.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from msgspec import UNSET
@@ -20,13 +20,16 @@ from gateway.contract.wire import (
     UsualMessage,
     UsualReading,
     decode_usual,
+    decode_usual_together,
     is_boot_id,
 )
-from ingest.series_tables import SeriesTable, TopicSeries
-from ingest.store.batches import Origin, ReadingBatch
+from ingest.series_tables import SeriesTable
+from ingest.store.batches import Origin, ReadingBatch, empty_batch
 from ingest.store.records import STATUS_CODES, StatusCode
 from ingest.time_columns import read_timestamps
 
+#: Payload that is decoded and taken apart together.
+_PART_BYTES = 131_072
 _UNKNOWN_STATUS = 255
 _CODES: dict[object, int] = {UNSET: StatusCode.NORMAL.value}
 _CODES.update(STATUS_CODES)
@@ -79,16 +82,31 @@ class UsualColumns:
     message: NDArray[np.int64]
 
 
-@dataclass(slots=True)
-class _Collected:
-    """What could be decoded, message by message; `readings` and `numbers` of all in one row."""
+class _Part(NamedTuple):
+    """The good messages of some neighbours, as `UsualColumns`; columns of their readings."""
 
     indexes: list[int]
     origins: list[Origin]
-    counts: list[int]
-    marks: list[int]
-    numbers: list[int]
-    readings: list[UsualReading]
+    counts: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    measured_at_ms: NDArray[np.int64]
+    value: NDArray[np.float64]
+    status: NDArray[np.uint8]
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What could be decoded, message by message; `readings` and `numbers` of all in one row.
+
+    `marks` are the quotation marks of all payloads together, also of those that are not among the messages.
+    """
+
+    marks: int
+    indexes: list[int] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    readings: list[UsualReading] = field(default_factory=list)
 
 
 def read_usual(
@@ -107,6 +125,52 @@ def read_usual(
     max_ahead_ms : int or None
         How far a time may be ahead of its message's arrival; None for any. [ms]
     """
+    # A part's objects are gone before the next part's are made, and its columns find them in the processor's cache.
+    parts = [
+        _read_part(messages, neighbours, table, max_ahead_ms=max_ahead_ms)
+        for neighbours in _neighbours(messages, candidates)
+    ]
+    if not parts:
+        return UsualColumns([], [], [], empty_batch(), np.zeros(0, dtype=np.int64))
+    indexes = [index for part in parts for index in part.indexes]
+    origins = [origin for part in parts for origin in part.origins]
+    counts, numbers, measured_at_ms, value, status = (
+        np.concatenate(columns) for columns in list(zip(*parts, strict=True))[2:]
+    )
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return UsualColumns(
+        indexes,
+        origins,
+        counts.tolist(),
+        ReadingBatch(
+            series=table.series(),
+            origins=tuple(origins),
+            series_number=numbers,
+            origin_number=owner,
+            position=np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts),
+            measured_at_ms=measured_at_ms,
+            value=value,
+            status=status,
+        ),
+        np.array(indexes, dtype=np.int64)[owner],
+    )
+
+
+def _neighbours(messages: Sequence[Received], candidates: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Candidates in parts of about `_PART_BYTES` of payload each."""
+    begin = payload_bytes = 0
+    for place, index in enumerate(candidates):
+        payload_bytes += len(messages[index].payload)
+        if payload_bytes >= _PART_BYTES:
+            yield candidates[begin : place + 1]
+            begin, payload_bytes = place + 1, 0
+    if begin < len(candidates):
+        yield candidates[begin:]
+
+
+def _read_part(
+    messages: Sequence[Received], candidates: Sequence[int], table: SeriesTable, *, max_ahead_ms: int | None
+) -> _Part:
     found = _collect(messages, candidates, table)
     counts = np.array(found.counts, dtype=np.int64)
     owner = np.repeat(np.arange(len(counts)), counts)
@@ -119,58 +183,64 @@ def read_usual(
     if max_ahead_ms is not None:
         received_at_ms = np.array([origin.received_at_ms for origin in found.origins], dtype=np.int64)
         good &= measured_at_ms - received_at_ms[owner] <= max_ahead_ms
-    statuses = np.bincount(owner[said], minlength=len(counts)) if said.any() else np.zeros_like(counts)
-    expected_marks = ENVELOPE_MARKS + READING_MARKS * counts + STATUS_MARKS * statuses
-    whole = np.equal(np.array(found.marks, dtype=np.int64), expected_marks)
+    expected = ENVELOPE_MARKS * len(counts) + READING_MARKS * len(good) + STATUS_MARKS * int(said.sum())
+    part = _Part(found.indexes, found.origins, counts, numbers, measured_at_ms, value, status)
+    # Each payload has as many marks as its parts need, or more: if all together have as many, so has each.
+    if good.all() and found.marks == expected:
+        return part
+    marks = np.array([messages[index].payload.count(b'"') for index in found.indexes], dtype=np.int64)
+    statuses = np.bincount(owner[said], minlength=len(counts))
+    whole = np.equal(marks, ENVELOPE_MARKS + READING_MARKS * counts + STATUS_MARKS * statuses)
     whole[owner[~good]] = False
-    columns = UsualColumns(
-        found.indexes,
-        found.origins,
-        found.counts,
-        ReadingBatch(
-            series=table.series(),
-            origins=tuple(found.origins),
-            series_number=numbers,
-            origin_number=owner,
-            position=np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts),
-            measured_at_ms=measured_at_ms,
-            value=value,
-            status=status,
-        ),
-        np.array(found.indexes, dtype=np.int64)[owner],
+    return _whole_messages(part, whole, whole[owner])
+
+
+def _whole_messages(part: _Part, whole: NDArray[np.bool_], rows: NDArray[np.bool_]) -> _Part:
+    """Only the messages that are `whole`, and their `rows`."""
+    kept = np.flatnonzero(whole).tolist()
+    return _Part(
+        [part.indexes[number] for number in kept],
+        [part.origins[number] for number in kept],
+        part.counts[whole],
+        part.numbers[rows],
+        part.measured_at_ms[rows],
+        part.value[rows],
+        part.status[rows],
     )
-    return columns if whole.all() else _keep(columns, whole, owner)
 
 
 def _collect(messages: Sequence[Received], candidates: Sequence[int], table: SeriesTable) -> _Collected:
     """Decode, and look up each reading's series; the one loop over single messages."""
-    found = _Collected([], [], [], [], [], [])
+    usuals, marks = _decode([messages[index].payload for index in candidates])
+    found = _Collected(marks)
     topics = table.topics
-    for index in candidates:
-        message = messages[index]
+    for index, usual in zip(candidates, usuals, strict=True):
+        if usual is None:
+            continue
+        message, readings = messages[index], usual.readings
         try:
             topic = topics[message.topic]
-            usual = decode_usual(message.payload)
-            if usual is None or not _is_from(usual, topic):
+            if usual.gateway_id != topic.gateway_id or not 1 <= len(readings) <= MAX_READINGS:
+                continue
+            if not is_boot_id(usual.boot_id):
                 continue
             sensors = topic.sensors
-            found.numbers += [sensors[reading.sensor_id][reading.quantity] for reading in usual.readings]
+            found.numbers += [sensors[reading.sensor_id][reading.quantity] for reading in readings]
         except KeyError:
             continue  # not in the table: who may say what is told precisely elsewhere
-        found.readings += usual.readings
+        found.readings += readings
         found.indexes.append(index)
-        found.counts.append(len(usual.readings))
-        found.marks.append(message.payload.count(b'"'))
+        found.counts.append(len(readings))
         found.origins.append(Origin(message.received_at_ms, usual.gateway_id, usual.boot_id, usual.seq))
     return found
 
 
-def _is_from(usual: UsualMessage, topic: TopicSeries) -> bool:
-    return (
-        usual.gateway_id == topic.gateway_id
-        and 1 <= len(usual.readings) <= MAX_READINGS
-        and is_boot_id(usual.boot_id)
-    )
+def _decode(payloads: Sequence[bytes]) -> tuple[Sequence[UsualMessage | None], int]:
+    """Message of each payload, None where it is not usual; and their quotation marks."""
+    together = decode_usual_together(payloads)
+    if together is not None:
+        return together.messages, together.marks
+    return [decode_usual(payload) for payload in payloads], sum(payload.count(b'"') for payload in payloads)
 
 
 def _read_statuses(readings: list[UsualReading]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -180,27 +250,3 @@ def _read_statuses(readings: list[UsualReading]) -> tuple[NDArray[np.uint8], NDA
         return np.zeros(len(statuses), dtype=np.uint8), np.zeros(len(statuses), dtype=np.bool_)
     codes = [_CODES.get(status, _UNKNOWN_STATUS) for status in statuses]
     return np.array(codes, dtype=np.uint8), np.array([status is not UNSET for status in statuses])
-
-
-def _keep(columns: UsualColumns, whole: NDArray[np.bool_], owner: NDArray[np.int64]) -> UsualColumns:
-    """Only the whole messages, numbered anew."""
-    kept = np.flatnonzero(whole).tolist()
-    rows = np.flatnonzero(whole[owner])
-    taken = columns.readings.take(rows)
-    origins = [columns.origins[number] for number in kept]
-    return UsualColumns(
-        [columns.indexes[number] for number in kept],
-        origins,
-        [columns.counts[number] for number in kept],
-        ReadingBatch(
-            series=taken.series,
-            origins=tuple(origins),
-            series_number=taken.series_number,
-            origin_number=(np.cumsum(whole) - 1)[taken.origin_number],
-            position=taken.position,
-            measured_at_ms=taken.measured_at_ms,
-            value=taken.value,
-            status=taken.status,
-        ),
-        columns.message[rows],
-    )

@@ -5,7 +5,9 @@ not looked at: who calls compares ids with the registry's, and times, statuses a
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -37,6 +39,12 @@ class UsualMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=F
 
 
 _decode = msgspec.json.Decoder(UsualMessage).decode
+# Many payloads are decoded as one array, which costs less than each by itself. A payload may be any bytes, of several
+# messages or parts of one too. The mark between two payloads can only be an element of the array itself: no text has a
+# raw line break, and nothing within a message may be null where a comma is. So if marks and messages alternate, each
+# payload is one message.
+_decode_array = msgspec.json.Decoder(list[UsualMessage | None]).decode
+_MARK = b",\nnull,"
 # How many quotation marks a decoded payload has. The decoder keeps the last of two equal keys silently; but all keys and
 # texts of the form are known, and without an escape each has two marks: any text more shows.
 #: Of the envelope: five keys and two texts.
@@ -58,6 +66,33 @@ def decode_usual(payload: bytes) -> UsualMessage | None:
         return _decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+class UsualMessages(NamedTuple):
+    """Messages of some payloads, and how many quotation marks those have together."""
+
+    messages: list[UsualMessage]
+    marks: int
+
+
+def decode_usual_together(payloads: Sequence[bytes]) -> UsualMessages | None:
+    """Messages of payloads that each have the usual form; None if one has not, and then each is to be looked at by itself.
+
+    As `decode_usual`, at less cost.
+    """
+    if not payloads or max(map(len, payloads)) > MAX_PAYLOAD_BYTES:
+        return None
+    joined = b"[%b]" % _MARK.join(payloads)
+    if b"\\" in joined:
+        return None
+    try:
+        elements = _decode_array(joined)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    messages = [element for element in elements[::2] if element is not None]
+    if len(messages) != len(payloads) or len(elements) != 2 * len(payloads) - 1:
+        return None
+    return UsualMessages(messages, joined.count(b'"'))
 
 
 @lru_cache(maxsize=65_536)

@@ -170,44 +170,54 @@ def batch_of_rows(rows: Iterable[ReadingRow]) -> ReadingBatch:
 
 
 def join_batches(batches: Sequence[ReadingBatch]) -> ReadingBatch:
-    """One batch of several, in their order; what they refer to is numbered anew."""
+    """One batch of several with no message in common, in their order; what they refer to is numbered anew."""
+    if not batches:
+        return empty_batch()
     if len(batches) == 1:
         return batches[0]
-    series: dict[Series, int] = {}
-    origins: dict[Origin, int] = {}
-    series_numbers, origin_numbers, signatures = [], [], {}
-    # Batches of one registry share one tuple, which may have many times more series than a batch has readings.
-    renumbered: dict[int, NDArray[np.int64]] = {}
-    begin = 0
+    series, series_numbers = _join_series(batches)
+    begins = np.cumsum([0, *[len(batch.origins) for batch in batches[:-1]]])
+    signatures = {}
+    row = 0
     for batch in batches:
-        to_series = renumbered.get(id(batch.series))
-        if to_series is None:
-            to_series = np.array(
-                [series.setdefault(one, len(series)) for one in batch.series], dtype=np.int64
-            )
-            renumbered[id(batch.series)] = to_series
-        to_origin = np.array([origins.setdefault(one, len(origins)) for one in batch.origins], dtype=np.int64)
-        series_numbers.append(to_series[batch.series_number] if len(batch) else batch.series_number)
-        origin_numbers.append(to_origin[batch.origin_number] if len(batch) else batch.origin_number)
-        signatures.update({begin + row: signature for row, signature in batch.signatures.items()})
-        begin += len(batch)
+        signatures.update({row + place: signature for place, signature in batch.signatures.items()})
+        row += len(batch)
 
     def joined(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(batch, name) for batch in batches])
 
-    if not batches:
-        return empty_batch()
     return ReadingBatch(
-        batches[0].series if len(renumbered) == 1 else tuple(series),
-        tuple(origins),
-        np.concatenate(series_numbers),
-        np.concatenate(origin_numbers),
+        series,
+        tuple(origin for batch in batches for origin in batch.origins),
+        series_numbers,
+        np.concatenate(
+            [batch.origin_number + begin for batch, begin in zip(batches, begins.tolist(), strict=True)]
+        ),
         joined("position"),
         joined("measured_at_ms"),
         joined("value"),
         joined("status"),
         signatures,
     )
+
+
+def _join_series(batches: Sequence[ReadingBatch]) -> tuple[tuple[Series, ...], NDArray[np.int64]]:
+    """Series of all batches, each once, and the numbers of all readings'."""
+    first = batches[0].series
+    # Batches of one registry share one tuple, which may have many times more series than a batch has readings.
+    if all(batch.series is first for batch in batches):
+        return first, np.concatenate([batch.series_number for batch in batches])
+    numbers: dict[Series, int] = {}
+    renumbered: dict[int, NDArray[np.int64]] = {}
+    columns = []
+    for batch in batches:
+        renumbering = renumbered.get(id(batch.series))
+        if renumbering is None:
+            renumbering = renumbered[id(batch.series)] = np.array(
+                [numbers.setdefault(one, len(numbers)) for one in batch.series], dtype=np.int64
+            )
+        columns.append(renumbering[batch.series_number] if len(batch) else batch.series_number)
+    return tuple(numbers), np.concatenate(columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,10 +101,9 @@ class ReadingsWriter:
         under_way: list[Future[None]] = []
         for begin in range(0, len(chosen), _LINES_AT_ONCE):
             part = chosen[begin : begin + _LINES_AT_ONCE]
-            texts, left_out = encode_lines(batch, self._book, lines, part, stored_at_ms=stored_at_ms)
+            body, left_out = encode_lines(batch, self._book, lines, part, stored_at_ms=stored_at_ms)
             twice += left_out
-            if texts:
-                body = "\n".join(texts).encode()
+            if body:
                 under_way.append(
                     self._senders.submit(self._connection.write, self._bucket, body, precision="ms")
                 )

@@ -20,21 +20,21 @@ def test_merged_ranges_hold_the_same_numbers_and_never_touch(ranges: list[tuple[
 def test_one_receipt_a_gateway_and_second() -> None:
     book = ReceiptBook()
     for seq in (0, 1, 3):
-        book.add(gateway_id="gw-a", boot_id="b1", seq=seq)
-    book.add(gateway_id="gw-a", boot_id="b2", seq=0)
-    book.add(gateway_id="gw-b", boot_id="x", seq=9)
+        book.add([("gw-a", "b1", seq)])
+    book.add([("gw-a", "b2", 0)])
+    book.add([("gw-b", "x", 9)])
     due = book.due(100.0)
     assert due == [("gw-a", Receipt("b1", [(0, 1), (3, 3)])), ("gw-b", Receipt("x", [(9, 9)]))]
     for gateway_id, receipt in due:
         book.sent(gateway_id, receipt, 100.0)
-    book.add(gateway_id="gw-b", boot_id="x", seq=10)
+    book.add([("gw-b", "x", 10)])
     assert book.due(100.9) == []
     assert book.due(101.0) == [("gw-a", Receipt("b2", [(0, 0)])), ("gw-b", Receipt("x", [(10, 10)]))]
 
 
 def test_a_receipt_that_could_not_go_out_stays_due() -> None:
     book = ReceiptBook()
-    book.add(gateway_id="gw-a", boot_id="b1", seq=5)
+    book.add([("gw-a", "b1", 5)])
     assert book.due(1.0) == book.due(1.0)
     ((gateway_id, receipt),) = book.due(1.0)
     book.sent(gateway_id, receipt, 1.0)
@@ -44,7 +44,7 @@ def test_a_receipt_that_could_not_go_out_stays_due() -> None:
 def test_more_ranges_than_fit_go_out_one_receipt_after_the_other() -> None:
     book = ReceiptBook()
     for seq in range(0, 3000, 2):
-        book.add(gateway_id="gw-a", boot_id="b1", seq=seq)
+        book.add([("gw-a", "b1", seq)])
     told: list[tuple[int, int]] = []
     for now_s in (0.0, 1.0, 2.0):
         for gateway_id, receipt in book.due(now_s):

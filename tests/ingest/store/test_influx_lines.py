@@ -34,15 +34,17 @@ def row(
 def encoded(batch: ReadingBatch) -> list[str]:
     book = SeriesBook(batch.series)
     lines = find_lines(batch, book)
-    return encode_lines(batch, book, lines, np.arange(len(lines.begin)), stored_at_ms=T0 + 20)[0]
+    body, twice = encode_lines(batch, book, lines, np.arange(len(lines.begin)), stored_at_ms=T0 + 20)
+    assert twice == []
+    return body.decode().split("\n")  # those of equally many readings together, the fewest first
 
 
 def test_readings_of_one_instant_are_one_line() -> None:
     rows = [row(), row(value=7.25, sensor="ph-1", position=1), row(T0 + 1, value=1e-7, position=2)]
     received = f"received_at={T0 + 9}i,stored_at={T0 + 20}i"
     assert encoded(batch_of_rows(rows)) == [
+        f'reading,pool_id=p1 fc-1/ph=1e-7,{received},message="gw-a/b1/0/2" {T0 + 1}',
         f'reading,pool_id=p1 fc-1/ph=0.5,ph-1/ph=7.25,{received},message="gw-a/b1/0/0,1" {T0}',
-        f'reading,pool_id=p1 fc-1/ph=1e-07,{received},message="gw-a/b1/0/2" {T0 + 1}',
     ]
 
 
