@@ -3,6 +3,7 @@
 Pure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -24,9 +25,13 @@ _MOST_LEARNT = 200_000
 
 
 class TopicSeries(NamedTuple):
-    """What a topic of readings may carry: whose it is, and the number of each sensor's quantities."""
+    """What a topic of readings may carry: whose it is, and `base` + `sensors[sensor_id][quantity]`, a series' number.
+
+    Pools that are fitted alike share one mapping: that of a whole city stays in the processor's cache.
+    """
 
     gateway_id: str
+    base: int
     sensors: dict[str, dict[str, int]]
 
 
@@ -75,42 +80,54 @@ class RegisteredSeries:
 
 def compile_series(registry: Registry) -> RegisteredSeries:
     """Table of a registry."""
-    numbers: dict[Series, int] = {}
+    series: list[Series] = []
     spans: list[list[tuple[int, int]]] = []
-    by_pool = {pool.pool_id: _number_sensors(pool, numbers, spans) for pool in registry.pools.values()}
+    alike: dict[tuple[tuple[str, str], ...], dict[str, dict[str, int]]] = {}
+    of_pool: dict[str, tuple[int, dict[str, dict[str, int]]]] = {}
+    for pool in registry.pools.values():
+        base = len(series)
+        of_series = _spans(pool)
+        series += of_series
+        spans += of_series.values()
+        fitting = tuple((one.sensor_id, one.quantity) for one in of_series)
+        if fitting not in alike:
+            alike[fitting] = _numbered(fitting)
+        of_pool[pool.pool_id] = base, alike[fitting]
     topics = {
         readings_topic(pool_id=pool_id, gateway_id=gateway.gateway_id): TopicSeries(
-            gateway.gateway_id, by_pool[pool_id]
+            gateway.gateway_id, *of_pool[pool_id]
         )
         for gateway in registry.gateways.values()
-        for pool_id in sorted(gateway.pools & by_pool.keys())
+        for pool_id in sorted(gateway.pools & of_pool.keys())
     }
     # Of several spans the first serves as the quick answer; the others are asked where it says no.
     return RegisteredSeries(
         topics,
-        tuple(numbers),
+        tuple(series),
         np.array([of_series[0][0] for of_series in spans], dtype=np.int64),
         np.array([of_series[0][1] for of_series in spans], dtype=np.int64),
         {number: of_series for number, of_series in enumerate(spans) if len(of_series) > 1},
     )
 
 
-def _number_sensors(
-    pool: Pool, numbers: dict[Series, int], spans: list[list[tuple[int, int]]]
-) -> dict[str, dict[str, int]]:
-    sensors: dict[str, dict[str, int]] = {}
+def _spans(pool: Pool) -> dict[Series, list[tuple[int, int]]]:
+    """Series of a pool, in the registry's order, and from when until when each has a sensor. [ms since the epoch]"""
+    spans: dict[Series, list[tuple[int, int]]] = {}
     for sensor in pool.sensors:
-        series = Series(pool.pool_id, sensor.sensor_id, sensor.quantity.value)
-        number = numbers.setdefault(series, len(numbers))
-        if number == len(spans):
-            spans.append([])
-        spans[number].append(
+        spans.setdefault(Series(pool.pool_id, sensor.sensor_id, sensor.quantity.value), []).append(
             (
                 _ALWAYS_MS if sensor.from_ms is None else sensor.from_ms,
                 _FOR_EVER_MS if sensor.until_ms is None else sensor.until_ms,
             )
         )
-        sensors.setdefault(sensor.sensor_id, {})[sensor.quantity.value] = number
+    return spans
+
+
+def _numbered(fitting: Sequence[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Place of each (sensor, quantity) among a pool's."""
+    sensors: dict[str, dict[str, int]] = {}
+    for place, (sensor_id, quantity) in enumerate(fitting):
+        sensors.setdefault(sensor_id, {})[quantity] = place
     return sensors
 
 
@@ -159,7 +176,9 @@ class _LearntTopics(dict[str, TopicSeries]):
             raise KeyError(topic) from error
         if parsed.kind is not TopicKind.READINGS or parsed.pool_id is None:
             raise KeyError(topic)
-        learnt = self[topic] = TopicSeries(parsed.gateway_id, _LearntSensors(parsed.pool_id, self._numbers))
+        learnt = self[topic] = TopicSeries(
+            parsed.gateway_id, 0, _LearntSensors(parsed.pool_id, self._numbers)
+        )
         return learnt
 
 

@@ -81,7 +81,9 @@ class Peeler:
         append = self.messages.append
         while end - at > 1:
             first, length, body = stream[at], stream[at + 1], at + 2
-            if length >= _MORE:
+            if length >= _MORE and end - at > 2 and stream[at + 2] < _MORE:  # noqa: PLR2004 - nearly all have two bytes of length
+                length, body = length & ~_MORE | stream[at + 2] << 7, at + 3
+            elif length >= _MORE:
                 header = _number(stream, at + 1, end)
                 if header is None:
                     break

@@ -98,13 +98,15 @@ class _Part(NamedTuple):
 class _Collected:
     """What could be decoded, message by message; `readings` and `numbers` of all in one row.
 
-    `marks` are the quotation marks of all payloads together, also of those that are not among the messages.
+    `marks` are the quotation marks of all payloads together, also of those that are not among the messages. `bases` are to
+    be added to the numbers of each message.
     """
 
     marks: int
     indexes: list[int] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
+    bases: list[int] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     readings: list[UsualReading] = field(default_factory=list)
 
@@ -174,7 +176,7 @@ def _read_part(
     found = _collect(messages, candidates, table)
     counts = np.array(found.counts, dtype=np.int64)
     owner = np.repeat(np.arange(len(counts)), counts)
-    numbers = np.array(found.numbers, dtype=np.int64)
+    numbers = np.array(found.numbers, dtype=np.int64) + np.array(found.bases, dtype=np.int64)[owner]
     measured_at_ms, good = read_timestamps([reading.measured_at for reading in found.readings])
     value = np.array([reading.value for reading in found.readings], dtype=np.float64)  # None becomes NaN
     status, said = _read_statuses(found.readings)
@@ -231,6 +233,7 @@ def _collect(messages: Sequence[Received], candidates: Sequence[int], table: Ser
         found.readings += readings
         found.indexes.append(index)
         found.counts.append(len(readings))
+        found.bases.append(topic.base)
         found.origins.append(Origin(message.received_at_ms, usual.gateway_id, usual.boot_id, usual.seq))
     return found
 
