@@ -1,6 +1,6 @@
 """Our ingest beside Telegraf: a load that waits at one broker is drained into a store, everything else alike.
 
-A thousand gateways with three probes each; messages of three readings, and of sixty, which are as many values together.
+A thousand gateways with three probes each; messages of three readings, and a quarter as many of sixty.
 Everything runs on free ports of loopback in a temporary folder. The clock runs from the consumer's start until its store
 holds all, or, `from first`, from when the store had taken the first; CPU seconds are for a million values; `others` is
 what other programs took meanwhile, in cores: measure again where it is not near 0. Prints tables, and as its last line
@@ -32,7 +32,10 @@ from benchmarks.ingest_load import TELEGRAF_USER, Load, MessageTexts
 from benchmarks.ingest_servers import find_program
 from poolwatch.clock import system_clock_ms
 
+_READINGS = 3
 _INSTANTS_OF_60 = 20
+#: Of sixty readings, fewer messages are queued: they are as large together as five times as many of three.
+_FEWER_OF_60 = 4
 #: Share of the load on which Telegraf's settings are tried.
 _TRIAL_SHARE = 0.2
 _LATENCY_MESSAGES_PER_S, _LATENCY_S = 1000.0, 30.0
@@ -127,13 +130,15 @@ def measure(
     chosen: TelegrafSettings | None,
 ) -> dict[str, float | str | None]:
     """Drain each load by each consumer that is there; figures by name."""
-    figures: dict[str, float | str | None] = {"messages_3": messages}
+    figures: dict[str, float | str | None] = {}
     now_ms = system_clock_ms()
-    for per_message, instants in ((3, 1), (60, _INSTANTS_OF_60)):
+    for per_message, instants in ((_READINGS, 1), (_READINGS * _INSTANTS_OF_60, _INSTANTS_OF_60)):
         wanted = [name for name in only if name.endswith(f"_{per_message}")]
         if not wanted:
             continue
-        load = Load(max(messages // instants, gateways), instants, gateways, seed).ending_before(now_ms)
+        queued = messages if per_message == _READINGS else messages // _FEWER_OF_60
+        load = Load(max(queued, gateways), instants, gateways, seed).ending_before(now_ms)
+        figures[f"messages_{per_message}"] = load.messages
         print(f"\n{load.messages:,} messages of {per_message} readings, {load.values:,} values")
         _show_head()
         for name in wanted:
@@ -232,7 +237,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--influxd", help="InfluxDB 2's server; else POOLWATCH_INFLUXD or PATH")
     parser.add_argument("--telegraf", help="Telegraf; else POOLWATCH_TELEGRAF or PATH")
     parser.add_argument("--mosquitto", help="the broker; else POOLWATCH_MOSQUITTO or PATH")
-    parser.add_argument("--messages", type=int, default=400_000)
+    parser.add_argument("--messages", type=int, default=400_000, help="of three readings")
     parser.add_argument("--gateways", type=int, default=1000)
     parser.add_argument("--repeat", type=int, default=1, help="the best of so many drains")
     parser.add_argument("--seed", type=int, default=1)
