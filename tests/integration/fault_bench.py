@@ -265,13 +265,14 @@ class Bench(Processes):
             # What died in silence is sent again at the next receipt: there must still be one to come.
             until(lambda name=name: self._dead(name) == 0, f"{name} revives")  # type: ignore[misc]
             (self.place_of(name) / "hush").touch()
-            until(lambda name=name: self._kept(name) == 0, f"{name} has a receipt for all")  # type: ignore[misc]
+            until(lambda name=name: self.pending(name) == 0, f"{name} has a receipt for all")  # type: ignore[misc]
             assert self.stop(name) == 0, self.log_of(name)[-2000:]
         # An attempt at a store that was away may lie some seconds ahead.
         until(lambda: self.taken() >= self.journalled(), "the store has all")
         assert self.stop("ingest") == 0, self.log_of("ingest")[-2000:]
 
-    def _kept(self, name: str) -> int:
+    def pending(self, name: str) -> int:
+        """How many messages a gateway keeps, for lack of a receipt."""
         outbox = read_outbox(self.folder.outbox(name))
         return outbox.messages_pending + outbox.messages_dead
 
