@@ -15,6 +15,8 @@ _log = structlog.get_logger()
 _UNACKNOWLEDGED_FACTOR = 6
 #: So many resend times after ingest is back a message is not given up: what went unheard before is not its fault.
 _GRACE_FACTOR = 5
+#: With nothing else to send, after so many resend times it is asked again whether ingest is back.
+_ASK_FACTOR = 6
 #: How often to look for messages whose time is up, at most. [ms]
 _LOOK_EVERY_MS = 1000
 #: The window of unconfirmed messages begins with this, and never closes further. It doubles when receipts are younger
@@ -93,6 +95,7 @@ class Delivery:
         #: When the youngest confirmed message was sent: what was sent before it has been overtaken.
         self._confirmed_sent_ms = -1
         self._look_at_ms = 0
+        self._ask_at_ms = 0
         self._window = min(_FIRST_WINDOW, pace.unconfirmed_window)
         #: The backlog was looked through up to this id; False: there is nothing behind it.
         self._next_id = 0
@@ -155,6 +158,8 @@ class Delivery:
         if self._silent:
             self._silent = False
             self._resumed_at_ms = now_ms
+        if self._outbox.oldest_in_silence() is not None:
+            self.expect_backlog()  # first: of what a full disk takes back only in part, that part is sent
         if revived := self._outbox.revive():
             self._counters.revived += revived
             _log.warning(
@@ -162,7 +167,6 @@ class Delivery:
                 gateway_id=self._gateway_id,
                 messages=revived,
             )
-            self.expect_backlog()
             self.news = True
 
     def _forget_confirmed(self, now_ms: int) -> None:
@@ -195,8 +199,24 @@ class Delivery:
     def send_backlog(self, now_ms: int) -> None:
         """Send older messages, oldest first, as far as their windows allow."""
         self._give_up_waiting(now_ms)
-        if not self._publisher.connected or not self._backlog:
+        if not self._publisher.connected:
             return
+        if self._backlog:
+            self._send_backlog(now_ms)
+        elif not self._under_way and now_ms >= self._ask_at_ms:
+            self._ask_again(now_ms)
+
+    def _ask_again(self, now_ms: int) -> None:
+        """Send a message again that died while ingest was away: its receipt, the first one, takes the others back.
+
+        Only while nothing else is sent that would bring one: a probe that is read rarely, or a disk that is full.
+        """
+        self._ask_at_ms = now_ms + int(self._pace.resend_after_s * 1000) * _ASK_FACTOR
+        message = self._outbox.oldest_in_silence()
+        if message is not None:
+            self._publisher.publish(message.topic, message.payload)
+
+    def _send_backlog(self, now_ms: int) -> None:
         if self._newest_first:
             # What is measured rarely has its newest value in the backlog: the public waits for that one.
             self._send_all(self._outbox.newest(), now_ms)
@@ -250,12 +270,16 @@ class Delivery:
                 over.append(under_way)
         if not over:
             return
-        dead = self._outbox.count_pubacks(unconfirmed)
-        for under_way in over:
-            del self._under_way[under_way.message_id]
-            self._packets.pop(under_way.packet_id, None)
-        self.expect_backlog(min(under_way.message_id for under_way in over) - 1)
+        try:
+            dead = self._outbox.count_pubacks(unconfirmed)
+        finally:
+            # A full disk counts none, and is freed by receipts: they are sent again all the same.
+            for under_way in over:
+                del self._under_way[under_way.message_id]
+                self._packets.pop(under_way.packet_id, None)
+            self.expect_backlog(min(under_way.message_id for under_way in over) - 1)
         if dead:
+            self._ask_at_ms = now_ms + resend_ms * _ASK_FACTOR
             self._counters.dead_letters += len(dead)
             self.news = True
             _log.error(
@@ -275,6 +299,7 @@ class Delivery:
         self._resumed_at_ms += by_ms
         self._confirmed_sent_ms += by_ms
         self._look_at_ms += by_ms
+        self._ask_at_ms += by_ms
         for under_way in self._under_way.values():
             under_way.sent_at_ms += by_ms
             if under_way.acknowledged_at_ms is not None:

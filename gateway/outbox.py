@@ -7,7 +7,7 @@ fsync of each. Newer messages are rows, appended side by side; when more than `R
 packed into a compressed group in the commit that appends. One process, one thread; a lock file refuses a second process.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -44,6 +44,9 @@ DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 #: This many of the newest messages are never packed: in an ordinary hour nothing is.
 ROWS_KEPT = 2048
 
+#: Dead letters are taken back in commits of so many rows, or groups: on a full disk there is no room for larger ones.
+_REVIVED_ROWS, _REVIVED_GROUPS = 64, 16
+
 _STORED = "id, topic, payload, readings, created_at_ms, state"
 
 
@@ -79,6 +82,11 @@ class Outbox(OutboxStorage):
 
     def begin_boot(self, boot_id: str, now_ms: int) -> None:
         """Start a new boot: seq begins at 0 again. OutboxError if this boot id was used before."""
+        first_id = self._in_any_room(lambda: self._begin_boot(boot_id, now_ms))
+        self._boots.begin(boot_id, first_id)
+        self._boot_id = boot_id
+
+    def _begin_boot(self, boot_id: str, now_ms: int) -> int:
         with self._transaction():
             if self._rows("SELECT 1 FROM boot WHERE boot_id = ?", (boot_id,)):
                 raise OutboxError(f"boot {boot_id!r} was begun before: every start needs an id of its own")
@@ -87,8 +95,7 @@ class Outbox(OutboxStorage):
                 "INSERT INTO boot (boot_id, begun_at_ms, first_id) VALUES (?, ?, ?)",
                 (boot_id, now_ms, first_id),
             )
-        self._boots.begin(boot_id, first_id)
-        self._boot_id = boot_id
+        return first_id
 
     @property
     def boot_id(self) -> str:
@@ -103,6 +110,10 @@ class Outbox(OutboxStorage):
         first_id = self._boots.first_id(boot_id)
         with self._translated():
             self._disk.look()
+            if not self._disk.has_room():
+                raise OutboxError(
+                    f"{self.path}: the disk is full but for what receipts need; make room. What was kept before is safe"
+                )
         with self._transaction():
             begin = self.next_seq()
             messages = [
@@ -151,12 +162,15 @@ class Outbox(OutboxStorage):
         spans = [span for receipt in receipts for span in self.ids_of(receipt)]
         if not spans:
             return 0
+        return self._in_any_room(lambda: self._forget(spans))
+
+    def _in_any_room(self, free: Callable[[], int]) -> int:
+        """Do what leads to room on the disk; if it has none, once more with a shorter log and in the room held for this."""
         try:
-            return self._forget(spans)
+            return free()
         except OutboxError:
-            if not self._disk.give_reserve():
-                raise
-            return self._forget(spans)
+            self._disk.give_reserve()
+            return free()
 
     def _forget(self, spans: Sequence[tuple[int, int]]) -> int:
         rows = packed = 0
@@ -215,15 +229,28 @@ class Outbox(OutboxStorage):
 
     def revive(self) -> int:
         """Take dead letters back that died while no receipt came at all: ingest was away, not they at fault."""
-        if not self._silent:
-            return 0
+        revived = 0
+        while self._silent and (some := self._in_any_room(self._revive_some)):
+            revived += some
+        return revived
+
+    def _revive_some(self) -> int:
         with self._transaction(fsync=False):
             revived = self._connection.execute(
-                "UPDATE message SET state = 0 WHERE state = ?", (DEAD_IN_SILENCE,)
-            ).rowcount
-            revived += revive_packed(self._connection)
-        self._silent = 0
+                "UPDATE message SET state = 0 WHERE id IN (SELECT id FROM message WHERE state = ? ORDER BY id LIMIT ?)",
+                (DEAD_IN_SILENCE, _REVIVED_ROWS),
+            ).rowcount or revive_packed(self._connection, groups=_REVIVED_GROUPS)
+            silent = self._count_silent()
+        self._silent = silent
         return revived
+
+    def oldest_in_silence(self) -> OutboxMessage | None:
+        """The oldest dead letter that died while no receipt came at all, if there is one."""
+        if not self._silent:
+            return None
+        with self._translated():
+            found = (one for one in self._stored(0, ">=") if one.state == DEAD_IN_SILENCE)
+            return next(map(self._message, found), None)
 
     def pending(self, *, after_id: int = 0, limit: int = 100) -> list[OutboxMessage]:
         """Kept messages after an id, oldest first, of every boot."""

@@ -11,6 +11,11 @@ _SCARCE_BYTES = 16 * 1024 * 1024
 LOG_BYTES, _SCARCE_LOG_BYTES = 4 * 1024 * 1024, 64 * 1024
 #: Forgetting messages takes room in the log first. So much is held for that. [byte]
 _RESERVE_BYTES = 512 * 1024
+#: Once the reserve is given up, new messages leave this much alone, or they would take it: then not even a receipt could
+#: be noted, and nothing would ever free the disk. More than the log of a scarce disk, which is copied into the file. [byte]
+_FLOOR_BYTES = 256 * 1024
+#: So much room within the file is room for new messages, whatever the disk has left. [byte]
+_OWN_ROOM_BYTES = 64 * 1024
 
 
 class Disk:
@@ -42,6 +47,13 @@ class Disk:
         if not self._held and not self._reserve_is_there():
             self._take_reserve()
 
+    def has_room(self) -> bool:
+        """Whether there is room for new messages, beside what receipts need."""
+        if self._held or self.free() >= _FLOOR_BYTES:
+            return True
+        (unused,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        return bool(unused * self._page_bytes >= _OWN_ROOM_BYTES)
+
     def _reserve_is_there(self) -> bool:
         with suppress(OSError):
             self._held = self._reserve.stat().st_size == _RESERVE_BYTES
@@ -57,14 +69,12 @@ class Disk:
         except OSError:
             self._reserve.unlink(missing_ok=True)
 
-    def give_reserve(self) -> bool:
-        """Give the reserve up for what frees room; False if it was given up before."""
-        if not self._held:
-            return False
-        self._reserve.unlink(missing_ok=True)
-        self._held = False
-        self.shorten_log()
-        return True
+    def give_reserve(self) -> None:
+        """Give the reserve up for what frees room, if it was not given up before."""
+        if self._held or self._reserve_is_there():
+            self._reserve.unlink(missing_ok=True)
+            self._held = False
+            self.shorten_log()
 
     def shorten_log(self) -> None:
         """Copy the log into the file and give its room back, as far as the disk has room for that."""

@@ -220,11 +220,12 @@ def write_states(connection: sqlite3.Connection, group_id: int, states: bytes, r
     )
 
 
-def revive_packed(connection: sqlite3.Connection) -> int:
-    """Make dead letters in silence pending again; returns how many."""
+def revive_packed(connection: sqlite3.Connection, *, groups: int) -> int:
+    """Make dead letters in silence pending again, of at most so many groups; returns how many."""
     revived = 0
     for group_id, states, readings in connection.execute(
-        "SELECT first_id, states, readings FROM packed_left WHERE silent > 0"
+        "SELECT first_id, states, readings FROM packed_left WHERE silent > 0 ORDER BY first_id LIMIT ?",
+        (groups,),
     ).fetchall():
         revived += states.count(DEAD_IN_SILENCE)
         write_states(connection, group_id, states.replace(bytes([DEAD_IN_SILENCE]), b"\0"), readings)

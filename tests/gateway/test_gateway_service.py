@@ -195,6 +195,19 @@ def test_dead_letters_of_an_absent_ingest_are_sent_again_when_it_is_heard(
     assert service.outbox.dead_letters() == []
 
 
+def test_a_gateway_that_measures_nothing_more_asks_again_whether_ingest_is_back(
+    make_gateway: "MakeGateway", play_ingest: "PlayIngest", step_until: "StepUntil"
+) -> None:
+    service = make_gateway([CountingSensor(interval_s=60)], Pace(resend_after_s=0.05))
+    service.record("p1", [reading(clock(), 1.0)], clock())
+    step_until(service, lambda: service.counters.dead_letters == 2)
+    # Nothing else is sent, so that no other receipt could tell that ingest is there again.
+    ingest = play_ingest(True)
+    step_until(service, lambda: service.settled and service.outbox.account().messages_dead == 0)
+    assert {seq for _, seq in ingest.order()} == {0, 1}
+    assert service.counters.revived == 1
+
+
 def test_a_message_that_a_living_ingest_never_confirms_stays_a_dead_letter(
     make_gateway: "MakeGateway", play_ingest: "PlayIngest", step_until: "StepUntil"
 ) -> None:

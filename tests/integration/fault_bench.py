@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,21 +10,25 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import psutil
 import pytest
 
 from gateway.contract.credentials import Credential, Credentials, render_credentials
 from gateway.contract.times import parse_timestamp
 from gateway.outbox import read_account as read_outbox
 from ingest.broker import MOSQUITTO, broker_name
+from ingest.journal.account import read_account as read_journal
+from ingest.journal.days import Days
 from ingest.store.opening import open_store
 from ingest.store.ports import Store
+from ingest.store.records import ArrivalKind
 from poolwatch.folder import DataFolder
 from poolwatch.reconcile import Account, take_account
+from tests.integration.fault_processes import PATIENCE_S, Processes
+from tests.integration.fault_verdicts import Facts, Judged, Sent, assert_same_verdicts
 
 needs_mosquitto = pytest.mark.skipif(
     broker_name() != MOSQUITTO, reason="mosquitto is not installed (Debian: mosquitto)"
@@ -52,21 +55,12 @@ interval_s = 60
 [gateways.{gateway}]
 pools = ["{pool}"]
 """
-#: Processes of one's own that write are waited for this long; a machine under load needs it. [s]
-_PATIENCE_S = 60.0
+_HOUR_MS = 3_600_000
+#: Later than any reading of a test, and a time that InfluxDB knows.
+_FOR_EVER_MS = 4_000_000_000_000
 
 
-class Sent(NamedTuple):
-    """A reading that a gateway sent."""
-
-    pool_id: str
-    sensor_id: str
-    quantity: str
-    measured_at_ms: int
-    value: float
-
-
-def until(condition: Callable[[], bool], what: str, *, within_s: float = _PATIENCE_S) -> None:
+def until(condition: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S) -> None:
     """Wait for a condition; the test fails if it does not come true."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -86,14 +80,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Bench:
+class Bench(Processes):
     """Processes by name: `broker`, `ingest`, and each gateway by its id."""
 
     def __init__(self, root: Path, gateways: Sequence[str] = ("g1",)) -> None:
+        super().__init__(root)
         self.folder = DataFolder(root)
         self.port, self.monitor_port = free_port(), free_port()
         self.gateways = tuple(gateways)
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.judged: dict[str, Judged] = {}
         root.mkdir(exist_ok=True)
         text = _HEAD + "".join(_POOL.format(pool=pool_of(one), gateway=one) for one in gateways)
         self.folder.registry.write_text(text, encoding="utf-8")
@@ -107,30 +102,20 @@ class Bench:
         """Credential of a user of the bench's broker."""
         return Credential(name, f"password of {name}", "127.0.0.1", self.port)
 
-    # Processes.
-
-    def log_of(self, name: str) -> str:
-        """What a process and those of its name before it said."""
-        path = self.folder.root / f"{name}.log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def _start(self, name: str, *command: str) -> None:
-        assert name not in self._running, f"{name} runs already"
-        with (self.folder.root / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(
-                [sys.executable, *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-
     def start_broker(self) -> None:
         """Begin to run the broker."""
-        self._start(
+        self.launch(
             "broker", *self._command("broker", "--data-dir", str(self.folder.root), "--port", str(self.port))
         )
 
     def start_ingest(self) -> None:
         """Begin to run ingest."""
         monitor = ("--monitor-port", str(self.monitor_port))
-        self._start("ingest", *self._command("ingest", "--data-dir", str(self.folder.root), *monitor))
+        self.launch(
+            "ingest",
+            *self._command("ingest", "--data-dir", str(self.folder.root), *monitor),
+            environment=self.store_of("ingest"),
+        )
 
     def start_gateway(
         self, gateway_id: str, *, interval_s: float = 0.02, grid_ms: int = 1, resend_after_s: float = 2.0
@@ -144,17 +129,22 @@ class Bench:
             "gateway_id": gateway_id,
             "pool_id": pool_of(gateway_id),
             "place": str(place),
+            "outbox": str(self.folder.outbox(gateway_id)),
             "password": self.credential(gateway_id).password,
             "port": self.port,
             "interval_s": interval_s,
             "grid_ms": grid_ms,
             "resend_after_s": resend_after_s,
         }
-        self._start(gateway_id, str(_SCRIPT), json.dumps(given))
+        self.launch(gateway_id, str(_SCRIPT), json.dumps(given))
 
     def place_of(self, gateway_id: str) -> Path:
-        """Folder of a gateway's outbox, and of the files that steer it."""
-        return self.folder.outbox(gateway_id).parent
+        """Folder of the files that steer a gateway, and of its own notes; its outbox is elsewhere."""
+        return self.folder.root / "steering" / gateway_id
+
+    def store_of(self, service: str) -> dict[str, str]:
+        """Environment that names the store to a service: none, for the one in the bench's folder."""
+        return {}
 
     def start(self, name: str) -> None:
         """Begin to run a process by its name."""
@@ -164,41 +154,6 @@ class Bench:
             self.start_ingest()
         else:
             self.start_gateway(name)
-
-    def kill(self, name: str) -> None:
-        """Kill a process with SIGKILL, at once, and with it the server that it runs."""
-        process = self._running.pop(name)
-        children: list[psutil.Process] = []
-        with suppress(psutil.NoSuchProcess):
-            children = psutil.Process(process.pid).children(recursive=True)
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        process.kill()
-        process.wait()
-        psutil.wait_procs(children, timeout=10)
-
-    def stop(self, name: str) -> int:
-        """End a process in order; returns its exit code."""
-        process = self._running.pop(name)
-        process.send_signal(signal.SIGTERM)
-        try:
-            return process.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
-
-    def exit_code(self, name: str) -> int:
-        """Exit code of a process that ends by itself."""
-        code = self._running[name].wait(_PATIENCE_S)
-        del self._running[name]
-        return code
-
-    def close(self) -> None:
-        """Kill whatever still runs."""
-        for name in list(self._running):
-            self.kill(name)
 
     @staticmethod
     def _command(*words: str) -> tuple[str, ...]:
@@ -211,8 +166,10 @@ class Bench:
             capture_output=True,
             text=True,
             check=False,
-            timeout=_PATIENCE_S,
-            env=os.environ | {"COLUMNS": "1000"},  # no sentence is broken over lines
+            timeout=PATIENCE_S,
+            env=os.environ
+            | {"COLUMNS": "1000"}
+            | self.store_of("account"),  # no sentence is broken over lines
         )
 
     # Looking.
@@ -240,7 +197,7 @@ class Bench:
 
     def open_store(self) -> Store:
         """Open the store; for the caller to close."""
-        return open_store(self.folder.store_url(None))
+        return open_store(self.folder.store_url(self.store_of("account").get("POOLWATCH_STORE")))
 
     def payloads(self, gateway_id: str) -> list[dict[str, Any]]:
         """Each message that a gateway process sent, once, in the order of their first sending."""
@@ -252,6 +209,13 @@ class Bench:
             assert found.setdefault((message["boot_id"], message["seq"]), line) == line
         return [json.loads(line) for line in found.values()]
 
+    def measured(self, gateway_id: str) -> list[Sent]:
+        """Each reading that a gateway's probe gave, kept or not."""
+        path = self.place_of(gateway_id) / "measured"
+        return [
+            sent_reading(pool_of(gateway_id), json.loads(line)) for line in path.read_bytes().splitlines()
+        ]
+
     def sent(self, gateway_id: str) -> list[Sent]:
         """Each reading that a gateway process sent, once for each message that it came in."""
         return [
@@ -260,15 +224,31 @@ class Bench:
             for one in message["readings"]
         ]
 
-    def stored(self) -> list[Sent]:
-        """Every reading in the store, as the store itself answers."""
+    def facts(self) -> dict[str, Facts]:
+        """Every reading in the store by pool, as the store itself answers."""
         with closing(self.open_store()) as store:
-            return [
-                Sent(pool_of(one), series.sensor_id, series.quantity, int(at_ms), float(value))
+            return {
+                pool_of(one): store.readings(pool_of(one), from_ms=0, to_ms=_FOR_EVER_MS)
                 for one in self.gateways
-                for series, columns in store.readings(pool_of(one), from_ms=0, to_ms=2**52).items()
-                for at_ms, value in zip(columns.measured_at_ms, columns.value, strict=True)
-            ]
+            }
+
+    def stored(self) -> list[Sent]:
+        """Every reading in the store, one by one."""
+        return _readings(self.facts())
+
+    def journalled(self) -> int:
+        """How many messages the journal has."""
+        with Days(self.folder.journal) as days:
+            return days.head().message_id
+
+    def taken(self) -> int:
+        """How many messages of the journal the store has taken, or refused."""
+        return read_journal(self.folder.journal).cursor
+
+    def receipted(self, gateway_id: str) -> int:
+        """How many messages of a gateway have their receipt."""
+        outbox = read_outbox(self.folder.outbox(gateway_id))
+        return outbox.messages_sent - outbox.messages_pending - outbox.messages_dead
 
     def account(self) -> Account:
         """The account of journal and store."""
@@ -280,16 +260,19 @@ class Bench:
     def settle(self) -> None:
         """Have every gateway send what it has, and ingest store it; gateways and ingest end in order."""
         self.until_ready()
-        gateways = [name for name in self._running if name not in {"broker", "ingest"}]
+        gateways = [name for name in self.running if name in self.gateways]
         for name in gateways:
             # What died in silence is sent again at the next receipt: there must still be one to come.
             until(lambda name=name: self._dead(name) == 0, f"{name} revives")  # type: ignore[misc]
             (self.place_of(name) / "hush").touch()
-            until(lambda name=name: self._kept(name) == 0, f"{name} has a receipt for all")  # type: ignore[misc]
+            until(lambda name=name: self.pending(name) == 0, f"{name} has a receipt for all")  # type: ignore[misc]
             assert self.stop(name) == 0, self.log_of(name)[-2000:]
+        # An attempt at a store that was away may lie some seconds ahead.
+        until(lambda: self.taken() >= self.journalled(), "the store has all")
         assert self.stop("ingest") == 0, self.log_of("ingest")[-2000:]
 
-    def _kept(self, name: str) -> int:
+    def pending(self, name: str) -> int:
+        """How many messages a gateway keeps, for lack of a receipt."""
         outbox = read_outbox(self.folder.outbox(name))
         return outbox.messages_pending + outbox.messages_dead
 
@@ -297,19 +280,48 @@ class Bench:
         return read_outbox(self.folder.outbox(name)).messages_dead
 
     def assert_whole(self, expected: Iterable[Sent]) -> Account:
-        """Ask the store for exactly these readings, each once, and the account and the chain to close."""
-        stored, wanted = Counter(self.stored()), Counter(expected)
-        assert wanted
-        assert max(wanted.values()) == 1
-        assert wanted - stored == Counter()
-        assert stored - wanted == Counter()
+        """Ask the store for exactly these readings, each once, and their verdicts; the account and the chain to close."""
+        self.assert_verdicts(expected := list(expected))
         for command in (("reconcile",), ("journal", "verify")):
             done = self.run(*command)
             assert done.returncode == 0, done.stdout + done.stderr
         account = self.account()
-        assert account.stored == len(stored)
+        assert account.stored == len(expected)
         assert sum(line.tally.in_flight_readings for line in account.lines) == 0
         return account
+
+    def assert_verdicts(self, expected: Sequence[Sent]) -> None:
+        """Ask the store for exactly these readings, each once, for their verdicts, and that analytics is told of all."""
+        facts = self.facts()
+        stored, wanted = Counter(_readings(facts)), Counter(expected)
+        assert wanted
+        assert max(wanted.values()) == 1
+        assert wanted - stored == Counter()
+        assert stored - wanted == Counter()
+        hours = {(one.pool_id, one.measured_at_ms // _HOUR_MS * _HOUR_MS) for one in expected}
+        assert hours <= self._told()
+        self.judged = assert_same_verdicts(self.folder.read_registry(), facts, expected)
+
+    def _told(self) -> set[tuple[str, int]]:
+        """Pools and hours of which arrivals of readings tell."""
+        told: set[tuple[str, int]] = set()
+        cursor = None
+        with closing(self.open_store()) as store:
+            while True:
+                arrivals, cursor = store.arrivals_after(cursor)
+                news = {(one.pool_id, one.hour_ms) for one in arrivals if one.kind is ArrivalKind.READINGS}
+                if news <= told:
+                    return told
+                told |= news
+
+
+def _readings(facts: dict[str, Facts]) -> list[Sent]:
+    return [
+        Sent(pool_id, series.sensor_id, series.quantity, int(at_ms), float(value))
+        for pool_id, of_pool in facts.items()
+        for series, columns in of_pool.items()
+        for at_ms, value in zip(columns.measured_at_ms, columns.value, strict=True)
+    ]
 
 
 def sent_reading(pool_id: str, reading: dict[str, Any]) -> Sent:

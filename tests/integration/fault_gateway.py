@@ -1,7 +1,8 @@
 """A gateway as a process of its own: it reads a counter, keeps, sends, and writes down each payload before it leaves.
 
-Its only argument is a JSON object; see `Bench.start_gateway`. The clock is the machine's, plus what the file `offset` beside
-the outbox says in milliseconds. Once the file `hush` is there, it measures no more and only sends what it has.
+Its only argument is a JSON object; see `Bench.start_gateway`. In its `place` lie the files that steer it: the clock is the
+machine's, plus what `offset` says in milliseconds; once `hush` is there, it measures no more and only sends what it has.
+Its notes lie there too: `measured`, each reading of its probe, and `sent`, each payload.
 """
 
 import json
@@ -11,6 +12,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+
+import msgspec
 
 from gateway.contract.credentials import Credential
 from gateway.contract.quantities import Quantity
@@ -24,11 +27,12 @@ from gateway.service import GatewayService, Pace, run_gateways
 class CountingSensor:
     """Reads 0.001, 0.002, … at the gateway's clock, rounded down to `grid_ms`."""
 
-    def __init__(self, pool_id: str, *, interval_s: float, grid_ms: int, hush: Path) -> None:
+    def __init__(self, pool_id: str, *, interval_s: float, grid_ms: int, place: Path) -> None:
         self.pool_id = pool_id
         self.interval_s = interval_s
         self._grid_ms = grid_ms
-        self._hush = hush
+        self._hush = place / "hush"
+        self._measured = os.open(place / "measured", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._count = 0
 
     def read(self, now_ms: int) -> list[Reading]:
@@ -36,7 +40,9 @@ class CountingSensor:
             return []
         self._count += 1
         at = format_timestamp(now_ms - now_ms % self._grid_ms)
-        return [Reading("fc-1", Quantity.FREE_CHLORINE_MG_L, at, self._count / 1000)]
+        reading = Reading("fc-1", Quantity.FREE_CHLORINE_MG_L, at, self._count / 1000)
+        os.write(self._measured, msgspec.json.encode(reading) + b"\n")
+        return [reading]
 
 
 class NotingPublisher(Publisher):
@@ -61,7 +67,7 @@ def main() -> None:
     )
     publisher.noted = os.open(place / "sent", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     sensor = CountingSensor(
-        given["pool_id"], interval_s=given["interval_s"], grid_ms=given["grid_ms"], hush=place / "hush"
+        given["pool_id"], interval_s=given["interval_s"], grid_ms=given["grid_ms"], place=place
     )
 
     def clock() -> int:
@@ -70,7 +76,7 @@ def main() -> None:
     service = GatewayService(
         gateway_id,
         [sensor],
-        Outbox(place / "outbox.sqlite"),
+        Outbox(Path(given["outbox"])),
         publisher,
         clock,
         Pace(resend_after_s=given["resend_after_s"], status_every_s=1.0),

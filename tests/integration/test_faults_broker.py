@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from gateway.outbox import read_account as read_outbox
-from ingest.journal.days import Days
 from poolwatch.clock import system_clock_ms
-from tests.integration.fault_bench import Bench, Sent, came_again, needs_mosquitto, pool_of, until
+from tests.integration.fault_bench import Bench, came_again, needs_mosquitto, pool_of, until
 from tests.integration.fault_postman import Postman, reading
+from tests.integration.fault_verdicts import Sent
 
 pytestmark = [pytest.mark.integration, needs_mosquitto, pytest.mark.timeout(240)]
 #: More than MQTT has packet numbers.
@@ -48,11 +48,6 @@ def test_a_broker_that_forgets_everything_is_told_again(bench: Bench) -> None:
     bench.assert_whole(bench.sent("g1"))
 
 
-def _journalled(bench: Bench) -> int:
-    with Days(bench.folder.journal) as days:
-        return days.head().message_id
-
-
 def test_more_messages_in_flight_than_mqtt_can_number(bench: Bench) -> None:
     bench.start_broker()
     bench.start_ingest()
@@ -72,7 +67,7 @@ def test_more_messages_in_flight_than_mqtt_can_number(bench: Bench) -> None:
     # In the middle of it ingest dies, and what it had not acknowledged comes again.
     bench.kill("ingest")
     bench.start_ingest()
-    until(lambda: _journalled(bench) >= _BACKLOG, "the journal has all", within_s=120)
+    until(lambda: bench.journalled() >= _BACKLOG, "the journal has all", within_s=120)
     # What was journalled in the instant of the kill has no receipt yet: a gateway sends it again.
     for seq in sorted(set(range(_BACKLOG)) - postman.receipted):
         postman.send(seq, reading(expected[seq].measured_at_ms, expected[seq].value))

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest.journal.days import Days
 from ingest.journal.state_file import NAME, open_state, read_marks
 from poolwatch.clock import system_clock_ms
-from tests.integration.fault_bench import Bench, Sent, needs_mosquitto, pool_of, until
+from tests.integration.fault_bench import Bench, needs_mosquitto, pool_of, until
 from tests.integration.fault_postman import Postman, reading
+from tests.integration.fault_verdicts import Sent
 
 pytestmark = [pytest.mark.integration, needs_mosquitto, pytest.mark.timeout(180)]
 _KIB = 1024
@@ -61,11 +61,11 @@ def test_a_full_disk_acknowledges_nothing_says_so_and_goes_on_when_there_is_room
     # The gateway measures on, and what it sends stays in its outbox: no receipt, and no more than a try again.
     before = len(bench.payloads("g1"))
     until(lambda: len(bench.payloads("g1")) > before + 100, "the gateway is not held up")
-    journalled = _head(bench)
+    journalled = bench.journalled()
     assert bench.readiness()[0] == 503
     ballast.unlink()
     bench.until_ready()
-    until(lambda: _head(bench) > journalled + 50, "ingest goes on by itself")
+    until(lambda: bench.journalled() > journalled + 50, "ingest goes on by itself")
     # Killed on a full disk, it starts on a full disk, and goes on when there is room.
     ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 20 * _KIB))
     until(lambda: "nothing is acknowledged" in bench.readiness()[1], "full again")
@@ -74,11 +74,6 @@ def test_a_full_disk_acknowledges_nothing_says_so_and_goes_on_when_there_is_room
     bench.start_ingest()
     bench.settle()
     bench.assert_whole(bench.sent("g1"))
-
-
-def _head(bench: Bench) -> int:
-    with Days(bench.folder.journal) as days:
-        return days.head().message_id
 
 
 def _checkpoint(bench: Bench) -> int:
@@ -178,7 +173,7 @@ def test_a_receipted_message_that_is_lost_for_good_shows_in_the_account(bench: B
         postman.leave()
     bench.settle()
     # The store had the lost message's reading, and keeps it; the journal says what is missing, and whose it is.
-    assert sorted(bench.stored()) == sorted(sent)
+    bench.assert_verdicts(sent)
     assert bench.run("journal", "verify").returncode == 0
     done = bench.run("reconcile")
     assert done.returncode == 1
@@ -194,7 +189,7 @@ def test_a_message_lost_that_neither_checkpoint_nor_store_knew_shows_in_the_acco
         locker.execute("BEGIN EXCLUSIVE")
         first, second, sent = _one_each(bench)
         bench.kill("ingest")
-        if _checkpoint(bench) == _head(bench):
+        if _checkpoint(bench) == bench.journalled():
             pytest.skip("the machine was so slow that a checkpoint came between two messages")
         _tear(_wal(bench))
         locker.execute("ROLLBACK")
@@ -206,8 +201,7 @@ def test_a_message_lost_that_neither_checkpoint_nor_store_knew_shows_in_the_acco
     for postman in (first, second):
         postman.leave()
     bench.settle()
-    expected = [sent[0], Sent(pool_of("g2"), "fc-1", "free_chlorine_mg_l", now_ms, 0.6)]
-    assert sorted(bench.stored()) == sorted(expected)
+    bench.assert_verdicts([sent[0], Sent(pool_of("g2"), "fc-1", "free_chlorine_mg_l", now_ms, 0.6)])
     assert bench.run("journal", "verify").returncode == 0
     done = bench.run("reconcile")
     assert done.returncode == 1

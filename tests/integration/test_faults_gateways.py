@@ -9,7 +9,6 @@ import pytest
 from poolwatch.clock import system_clock_ms
 from tests.integration.fault_bench import (
     Bench,
-    Sent,
     came_again,
     needs_mosquitto,
     pool_of,
@@ -17,6 +16,7 @@ from tests.integration.fault_bench import (
     until,
 )
 from tests.integration.fault_postman import Postman, reading
+from tests.integration.fault_verdicts import Sent
 
 pytestmark = [pytest.mark.integration, needs_mosquitto, pytest.mark.timeout(180)]
 _DAY_MS = 86_400_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.fault_bench import Bench, came_again, needs_mosquitto, until
+from tests.integration.fault_bench import Bench, came_again, needs_mosquitto, pool_of, until
 
 SEEDS = range(5)
 #: Rounds of all seeds together.
@@ -46,6 +46,9 @@ def test_kills_at_random_moments_lose_and_double_nothing(bench: Bench, seed: int
     bench.settle()
     sent = [*bench.sent("g1"), *bench.sent("bystander")]
     account = bench.assert_whole(sent)
+    found = bench.judged[pool_of("g1")]
+    assert found.exceedances
+    assert found.lapses, "a killed gateway measures nothing for a while"
     boots = len({message["boot_id"] for message in bench.payloads("g1")})
     print(  # noqa: T201 - what a person who runs it wants to know
         f"seed {seed}: {dict(Counter(victims))} killed, {len(sent)} readings, {boots} boots of g1; "

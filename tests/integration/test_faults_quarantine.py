@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from poolwatch.clock import system_clock_ms
-from tests.integration.fault_bench import Bench, Sent, needs_mosquitto, pool_of, quarantined, until
+from tests.integration.fault_bench import Bench, needs_mosquitto, pool_of, quarantined, until
 from tests.integration.fault_postman import Postman, reading
+from tests.integration.fault_verdicts import Sent
 
 pytestmark = [pytest.mark.integration, needs_mosquitto, pytest.mark.timeout(180)]
 _NEW_SENSOR = """[[pools.pool-of-g1.sensors]]

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.outbox import read_account as read_outbox
-from ingest.journal.days import Days
 from ingest.store.opening import open_store
 from ingest.store.ports import Store
 from poolwatch.clock import system_clock_ms
-from tests.integration.fault_bench import Bench, Sent, needs_mosquitto, pool_of, until
+from tests.integration.fault_bench import Bench, needs_mosquitto, pool_of, until
 from tests.integration.fault_postman import Postman, reading
+from tests.integration.fault_verdicts import Sent
 
 pytestmark = [pytest.mark.integration, needs_mosquitto, pytest.mark.timeout(240)]
 #: The store stays locked for so long.
@@ -33,11 +32,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.close()
 
 
-def _journalled(bench: Bench) -> int:
-    with Days(bench.folder.journal) as days:
-        return days.head().message_id
-
-
 def test_a_store_that_is_away_holds_up_neither_broker_nor_gateways(bench: Bench) -> None:
     bench.start_gateway("g1")
     until(lambda: len(bench.stored()) > 20, "readings are stored")
@@ -45,25 +39,20 @@ def test_a_store_that_is_away_holds_up_neither_broker_nor_gateways(bench: Bench)
         locker.execute("BEGIN EXCLUSIVE")
         locked_s = time.monotonic()
         stored = len(bench.stored())
-        begin = _journalled(bench)
+        begin = bench.journalled()
         looks = 0
         while time.monotonic() - locked_s < _AWAY_S:
             # The journal grows, receipts come, the outbox stays small, however long the store is away.
-            before, receipted = _journalled(bench), _receipted(bench)
-            until(lambda before=before: _journalled(bench) > before + 20, "the journal grows")  # type: ignore[misc]
-            until(lambda at=receipted: _receipted(bench) > at + 20, "receipts come")  # type: ignore[misc]
+            before, receipted = bench.journalled(), bench.receipted("g1")
+            until(lambda before=before: bench.journalled() > before + 20, "the journal grows")  # type: ignore[misc]
+            until(lambda at=receipted: bench.receipted("g1") > at + 20, "receipts come")  # type: ignore[misc]
             looks += 1
         assert looks > 1
         assert len(bench.stored()) <= stored + 1
-        assert _journalled(bench) > begin + 100
+        assert bench.journalled() > begin + 100
         locker.execute("ROLLBACK")
     bench.settle()
     bench.assert_whole(bench.sent("g1"))
-
-
-def _receipted(bench: Bench) -> int:
-    account = read_outbox(bench.folder.outbox("g1"))
-    return account.messages_sent - account.messages_pending - account.messages_dead
 
 
 def test_an_ingest_killed_while_the_store_is_away_loses_nothing(bench: Bench) -> None:
@@ -71,8 +60,8 @@ def test_an_ingest_killed_while_the_store_is_away_loses_nothing(bench: Bench) ->
     until(lambda: len(bench.stored()) > 20, "readings are stored")
     with closing(sqlite3.connect(bench.folder.root / "store.sqlite", isolation_level=None)) as locker:
         locker.execute("BEGIN EXCLUSIVE")
-        before = _journalled(bench)
-        until(lambda: _journalled(bench) > before + 50, "the journal is ahead of the store")
+        before = bench.journalled()
+        until(lambda: bench.journalled() > before + 50, "the journal is ahead of the store")
         bench.kill("ingest")
         bench.start_ingest()
         sent = len(bench.payloads("g1"))

@@ -1,11 +1,6 @@
 """Every adapter that the conformance suite runs against: a new one joins by one line. And a real InfluxDB for it."""
 
 import itertools
-import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,72 +10,11 @@ from influxdb_client import BucketRetentionRules, InfluxDBClient
 from ingest.store.influx_address import InfluxAddress, InfluxBuckets, render_address
 from ingest.store.opening import open_store
 from ingest.store.ports import Store
+from tests.ingest.store.influx_server import OPERATOR_TOKEN, ORG, InfluxServer, influxd_program
 
 Opener = Callable[[], Store]
-ORG = "testers"
-OPERATOR_TOKEN = "operator-token-of-tests"
 _SCHEMES = ("sqlite", "influx")
 _PREFIXES = itertools.count()
-
-
-class InfluxServer:
-    """A real influxd on loopback with a folder of its own; may be killed and started again."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
-        self._program = program
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"http://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        arguments = [
-            self._program,
-            "run",
-            f"--engine-path={self._folder / 'engine'}",
-            f"--bolt-path={self._folder / 'influxd.bolt'}",
-            f"--sqlite-path={self._folder / 'influxd.sqlite'}",
-            f"--http-bind-address=127.0.0.1:{self._port}",
-            "--reporting-disabled",
-        ]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(arguments, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
-        with InfluxDBClient(self.url, token="", timeout=1_000) as client:
-            while not client.ping():
-                assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
-                assert time.monotonic() < deadline, "influxd did not answer within 60 s"
-                time.sleep(0.05)
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def set_up(self) -> None:
-        with InfluxDBClient(self.url, token="") as client:
-            from influxdb_client import OnboardingRequest
-            from influxdb_client.service.setup_service import SetupService
-
-            request = OnboardingRequest(
-                username="operator",
-                password="password-of-tests",
-                org=ORG,
-                bucket="first",
-                token=OPERATOR_TOKEN,
-            )
-            SetupService(client.api_client).post_setup(request)
-
-
-def _influxd() -> str:
-    program = os.environ.get("POOLWATCH_INFLUXD") or shutil.which("influxd")
-    if program is None:
-        pytest.skip(
-            "influxd is not here: name an InfluxDB 2.7 server in POOLWATCH_INFLUXD, or put it on PATH"
-        )
-    return program
 
 
 @pytest.fixture
@@ -88,7 +22,7 @@ def fresh_influxd(tmp_path: Path) -> Iterator[InfluxServer]:
     """A server of this test alone, not set up."""
     folder = tmp_path / "influxd"
     folder.mkdir()
-    server = InfluxServer(_influxd(), folder)
+    server = InfluxServer(influxd_program(), folder)
     server.start()
     yield server
     server.kill()
@@ -97,7 +31,7 @@ def fresh_influxd(tmp_path: Path) -> Iterator[InfluxServer]:
 @pytest.fixture(scope="session")
 def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
     """A server for all tests, set up; each test makes buckets of its own."""
-    server = InfluxServer(_influxd(), tmp_path_factory.mktemp("influxd"))
+    server = InfluxServer(influxd_program(), tmp_path_factory.mktemp("influxd"))
     server.start()
     server.set_up()
     yield server

@@ -1,11 +1,9 @@
 """What goes wrong between a store in InfluxDB and its server: nothing is lost, nothing is there twice."""
 
-import http.client
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +17,7 @@ from ingest.store.influx_address import InfluxAddress
 from ingest.store.influx_connection import InfluxConnection
 from ingest.store.ports import StoreRejectedError, StoreUnavailableError
 from ingest.store.records import ReadingRow
+from tests.ingest.store.influx_front import HANG, LOSE_THE_ANSWER, Front, serving
 
 pytestmark = pytest.mark.integration
 T0 = 1_800_000_000_000
@@ -32,83 +31,10 @@ class Server(Protocol):
     def set_up(self) -> None: ...
 
 
-class Front(ThreadingHTTPServer):
-    """Stands before a real server and passes on what comes, but for the faults that a test has ordered."""
-
-    daemon_threads = True
-
-    def __init__(self, url: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Passing)
-        self.behind = url.removeprefix("http://")
-        self.faults: list[tuple[str, Any]] = []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        self.release = threading.Event()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what some of the tests are about."""
-
-
-class _Passing(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Front
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        pass
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        path = self.path.partition("?")[0].rpartition("/")[2]
-        fault = (
-            self.server.faults.pop(0)[1] if self.server.faults and self.server.faults[0][0] == path else None
-        )
-        if fault == "hang":
-            self.server.release.wait(20)
-            self.close_connection = True
-            return
-        if isinstance(fault, tuple):
-            self._answer(*fault)
-            return
-        behind = http.client.HTTPConnection(self.server.behind)
-        behind.request("POST", self.path, body, {name: self.headers[name] for name in self.headers})
-        answer = behind.getresponse()
-        content = answer.read()
-        behind.close()
-        if fault == "lose the answer":
-            self.close_connection = True
-            return
-        if fault == "cut":
-            self.send_response(200)
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            self.wfile.write(b"%x\r\n%s" % (len(content), content[: len(content) // 2]))
-            self.close_connection = True
-            return
-        if fault == "cut quietly":
-            content = content[: len(content) - 5]
-        if fault == "fail late":
-            content += b"error,reference\r\nengine: shard is gone,897\r\n\r\n"
-        self._answer(answer.status, {}, content)
-
-    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if status != 204:
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
 @pytest.fixture
 def front(influx_address: InfluxAddress) -> Iterator[Front]:
-    server = Front(influx_address.url)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.release.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(influx_address.url) as server:
+        yield server
 
 
 @pytest.fixture
@@ -170,7 +96,7 @@ def test_a_write_whose_answer_is_lost_is_there_once_after_the_next_attempt(
     store: InfluxStore, front: Front, influx_address: InfluxAddress, lost: int
 ) -> None:
     passing: list[tuple[str, Any]] = [("write", None)] * (lost - 1)
-    front.faults = [("query", None), *passing, ("write", "lose the answer")]
+    front.faults = [("query", None), *passing, ("write", LOSE_THE_ANSWER)]
     with pytest.raises(StoreUnavailableError, match="Is it running"):
         write(store, rows())
     # After the loss the process may have ended too: another takes up the work.
@@ -182,7 +108,7 @@ def test_a_write_whose_answer_is_lost_is_there_once_after_the_next_attempt(
 
 def test_a_server_that_hangs_is_given_up(front: Front, influx_address: InfluxAddress) -> None:
     connection = InfluxConnection(msgspec.structs.replace(influx_address, url=front.url), answer_ms=200)
-    front.faults = [("write", "hang")]
+    front.faults = [("write", HANG)]
     with pytest.raises(StoreUnavailableError, match="ReadTimeout"):
         connection.write(influx_address.buckets.facts, b"m a=1 1", precision="ms")
     assert influx_connection.ANSWER_MS > 10_000, "a server gives up a write after 10 s itself"
