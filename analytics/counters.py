@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ingest.counters import counted
+from gateway.contract.counting import counted
 
 
 @dataclass(slots=True)

@@ -1,12 +1,8 @@
 """What ingest counts while it runs. Plain numbers, each with one writing thread; their `help` is what operators read."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-
-def counted(text: str, **more: str) -> Any:
-    """Field of a dataclass of counts: 0 at first, with its `help`, and `kind="gauge"` if it is no counter."""
-    return field(default=0, metadata={"help": text, **more})
+from gateway.contract.counting import counted
 
 
 @dataclass(slots=True)

@@ -31,6 +31,22 @@ Reasons = Callable[[], Sequence[str]]
 Gauges = Callable[[], Iterable[Metric]]
 
 
+def fields_as_metrics(service: str, numbers: Mapping[str, Any], *, label: str) -> list[Metric]:
+    """Metrics of dataclasses of one type, one for each value of a label; fields as in `CounterFields`."""
+    kind = type(next(iter(numbers.values()))) if numbers else None
+    found: list[Metric] = []
+    for field in () if kind is None else dataclasses.fields(kind):
+        text = field.metadata.get("help")
+        if text is None:
+            continue
+        make = GaugeMetricFamily if field.metadata.get("kind") == "gauge" else CounterMetricFamily
+        metric = make(f"poolwatch_{service}_{field.name}", text, labels=[label])
+        for name, one in numbers.items():
+            metric.add_metric([name], getattr(one, field.name))
+        found.append(metric)
+    return found
+
+
 class CounterFields(Collector):
     """Metrics of a dataclass of numbers: a field is `poolwatch_<service>_<field>`, a counter unless its `kind` is gauge."""
 
@@ -74,7 +90,7 @@ class Monitor:
     ----------
     service : str
         Name of the service, the middle of its metrics' names.
-    counters : dataclass
+    counters : dataclass, optional
         Numbers that the service counts.
     gauges : callable
         () -> metrics that are computed when asked; may be slow, is never asked twice at once.
@@ -93,13 +109,14 @@ class Monitor:
         service: str,
         host: str,
         port: int,
-        counters: Any,
+        counters: Any = None,
         gauges: Gauges = tuple,
         not_alive: Reasons = tuple,
         not_ready: Reasons = tuple,
     ) -> None:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(CounterFields(service, counters))
+        if counters is not None:
+            registry.register(CounterFields(service, counters))
         registry.register(_Gauges(gauges))
         answers = {
             "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)),
@@ -193,7 +210,7 @@ def monitored(
     *,
     host: str,
     port: int | None,
-    counters: Any,
+    counters: Any = None,
     gauges: Gauges = tuple,
     not_alive: Reasons = tuple,
     not_ready: Reasons = tuple,

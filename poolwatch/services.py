@@ -93,10 +93,13 @@ def simulate(
         int | None,
         typer.Option(help="Start of the scenario in ms since 1970, so that a restart goes on in it."),
     ] = None,
+    monitor_port: MonitorPort = None,
+    monitor_host: MonitorHost = LOOPBACK,
     verbose: Verbose = False,
 ) -> None:
     """Run the simulated gateways of a scenario: water, probes, staff and faults, over the real wire."""
     configure_logs(service="simulate", verbose=verbose)
+    from poolwatch.gateway_monitor import watching_gateways
     from simulators.scenarios import build_scenario
     from simulators.service import run_scenario
 
@@ -108,6 +111,7 @@ def simulate(
         credentials=folder.read_credentials(),
         clock=system_clock_ms,
         stop=stop_on_signals(),
+        watch=watching_gateways(host=monitor_host, port=monitor_port, clock=system_clock_ms),
     )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.contract.receipts import Receipt
-from gateway.delivery import Delivery, GatewayCounters, Pace
+from gateway.counters import GatewayCounters
+from gateway.delivery import Delivery, Pace
 from gateway.outbox import Draft, Outbox
 from gateway.publisher import Acknowledged, Connected, Event, Publisher
 
