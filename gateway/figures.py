@@ -1,6 +1,6 @@
 """What operators watch of a gateway: its outbox, its connection, and what keeps readings from leaving.
 
-The outbox belongs to the gateway's own thread, so that thread writes the figures down now and then, and any other reads them.
+The outbox belongs to the gateway's own thread: that one writes the figures down now and then, and any other reads them.
 """
 
 import math
@@ -26,9 +26,7 @@ class GatewayFigures:
     """A gateway at one instant. Times are ms since 1970, 0 for none; `hours_left` is NaN while no rate is known."""
 
     connected: int = counted("Whether the broker has accepted the connection.", kind="gauge")
-    outbox_works: int = counted(
-        "Whether the outbox took what was last given to it.", start=1, kind="gauge"
-    )
+    outbox_works: int = counted("Whether the outbox took what was last given to it.", start=1, kind="gauge")
     under_way_messages: int = counted("Messages sent that no receipt has named yet.", kind="gauge")
     unkept_waiting_readings: int = counted(
         "Readings in memory that the outbox could not take yet.", kind="gauge"
@@ -49,7 +47,9 @@ class GatewayFigures:
     appended_readings: int = counted("Readings that the outbox ever took.", kind="gauge")
     dropped_messages: int = counted("Messages ever given up for lack of room.", kind="gauge")
     dropped_readings: int = counted("Readings ever given up for lack of room.", kind="gauge")
-    last_receipt_at_ms: int = counted("When the last receipt came; 0: none yet. [ms since 1970]", kind="gauge")
+    last_receipt_at_ms: int = counted(
+        "When the last receipt came; 0: none yet. [ms since 1970]", kind="gauge"
+    )
     figures_at_ms: int = counted("When these figures were taken. [ms since 1970]", kind="gauge")
 
 

@@ -20,6 +20,7 @@ class IngestCounters:
     acknowledged_messages: int = counted("Messages acknowledged to the broker.")
     receipts: int = counted("Receipts sent to gateways.")
     journal_failures: int = counted("Attempts to write the journal that failed.")
+    upkeep_failures: int = counted("Rounds of the journal's upkeep that failed; each is tried again.")
     unexpected_failures: int = counted("Failures that nobody foresaw; each is in the log with its trace.")
     stored_readings: int = counted("Readings that the store took.")
     store_duplicates: int = counted("Readings that the store had from another message.")
@@ -31,6 +32,9 @@ class IngestCounters:
     registry_reloads: int = counted("Versions of the registry that came into force.")
     registry_refusals: int = counted(
         "Versions of the registry that were refused; the old one stays in force."
+    )
+    registry_since_ms: int = counted(
+        "When the registry in force was taken, since the process began. [ms since 1970]", kind="gauge"
     )
     last_round_at_ms: int = counted("When the loop last came round. [ms since 1970]", kind="gauge")
     last_received_at_ms: int = counted("When the last message came. [ms since 1970]", kind="gauge")

@@ -99,7 +99,7 @@ def ingest(
     if context.invoked_subcommand is not None:
         return
     configure_logs(service="ingest", verbose=verbose)
-    from poolwatch.monitor import as_gauges, monitored, stuck
+    from poolwatch.monitor import as_gauges, as_histograms, monitored, stuck
 
     stop = stop_on_signals()
     with _opened(data_dir, store, member, stop, keep_days=keep_days) as service:
@@ -116,7 +116,10 @@ def ingest(
             host=monitor_host,
             port=monitor_port,
             counters=service.counters,
-            gauges=lambda: as_gauges("ingest", service.gauges()),
+            gauges=lambda: [
+                *as_gauges("ingest", service.gauges()),
+                *as_histograms("ingest", service.latencies()),
+            ],
             not_alive=not_alive,
             not_ready=service.not_ready,
         ):

@@ -15,10 +15,11 @@ from typing import Any
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.contract.times import Clock, format_timestamp
+from ingest.latencies import BOUNDS_S, Latencies
 from ingest.port_holder import holder_of
 from poolwatch.ports import PortTakenError
 
@@ -194,6 +195,19 @@ def as_gauges(service: str, numbers: Mapping[str, tuple[str, float]]) -> list[Me
         GaugeMetricFamily(f"poolwatch_{service}_{name}", text, value=number)
         for name, (text, number) in numbers.items()
     ]
+
+
+def as_histograms(service: str, latencies: Mapping[str, tuple[str, Latencies]]) -> list[Metric]:
+    """Histograms of what took time: help text and latencies, by name."""
+    found: list[Metric] = []
+    for name, (text, one) in latencies.items():
+        seen = one.observed()
+        buckets = [(repr(bound_s), float(count)) for bound_s, count in zip(BOUNDS_S, seen.up_to, strict=True)]
+        buckets.append(("+Inf", float(seen.number)))
+        found.append(
+            HistogramMetricFamily(f"poolwatch_{service}_{name}", text, buckets=buckets, sum_value=seen.sum_s)
+        )
+    return found
 
 
 def stuck(last_round_ms: int, *, started_ms: int, clock: Clock, what: str) -> list[str]:

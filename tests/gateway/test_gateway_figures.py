@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_nothing_is_wrong_with_a_gateway_that_sends() -> None:
         ({"hours_left": 23.9}, "the outbox has room for less than 24 h: b"),
     ],
 )
-def test_each_trouble_is_told_with_the_gateway(change: dict[str, float], reason: str) -> None:
+def test_each_trouble_is_told_with_the_gateway(change: dict[str, Any], reason: str) -> None:
     assert not_sending({"a": GOOD, "b": replace(GOOD, **change)}, T0) == [reason]
 
 
@@ -97,7 +98,9 @@ def test_of_many_gateways_some_are_named() -> None:
 
 def test_a_sum_tells_the_worst_room_and_the_oldest_message() -> None:
     one = replace(GOOD, outbox_messages=3, hours_left=40.0, oldest_kept_at_ms=T0 - 5, disk_free_bytes=9)
-    other = replace(GOOD, outbox_messages=4, oldest_kept_at_ms=T0 - 9, disk_free_bytes=7, outbox_fill_ratio=0.5)
+    other = replace(
+        GOOD, outbox_messages=4, oldest_kept_at_ms=T0 - 9, disk_free_bytes=7, outbox_fill_ratio=0.5
+    )
     total = summed([one, other, GOOD])
     assert (total.connected, total.outbox_messages) == (3, 7)
     assert (total.hours_left, total.oldest_kept_at_ms, total.outbox_fill_ratio) == (40.0, T0 - 9, 0.5)

@@ -18,6 +18,7 @@ from ingest.journal.records import Appending
 from ingest.registry_source import RegistrySource
 from ingest.service import IngestService
 from ingest.store.batches import IngestBatch, WriteOutcome
+from ingest.subscriber_figures import SubscriberFigures
 from ingest.validation import Assessment, assess
 
 TOPIC = "pools/north/gateways/gw-a/readings"
@@ -42,6 +43,9 @@ class FakeSubscriber:
     @property
     def is_drained(self) -> bool:
         return not self.waiting
+
+    def figures(self) -> SubscriberFigures:
+        return SubscriberFigures()
 
     def start(self) -> None:
         """Nothing to connect to."""
