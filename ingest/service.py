@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import structlog
@@ -177,6 +177,10 @@ class IngestService:
                 self.counters.upkeep_failures += 1
                 self.counters.unexpected_failures += 1
                 _log.exception("the journal's upkeep failed in an unexpected way")
+
+    def gateways(self) -> Collection[str]:
+        """Ids of the gateways that the registry in force has."""
+        return self._registry.current.registry.gateways.keys()
 
     def not_ready(self) -> list[str]:
         """What keeps messages from being taken in or stored, in words."""
