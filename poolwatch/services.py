@@ -46,15 +46,18 @@ def broker(
             envvar="POOLWATCH_BROKER_PRIVATE_NETWORK",
         ),
     ] = False,
+    monitor_port: MonitorPort = None,
+    monitor_host: MonitorHost = LOOPBACK,
     verbose: Verbose = False,
 ) -> None:
     """Run the MQTT broker: Mosquitto where it is installed, else the embedded one. Credentials come from the folder."""
     configure_logs(service="broker", verbose=verbose)
     from functools import partial
 
-    from ingest.broker import run_broker, write_broker_files
+    from ingest.broker import MOSQUITTO, broker_name, run_broker, write_broker_files
     from ingest.broker_watch import BrokerWatch, Watched
     from ingest.pki_files import PkiFiles
+    from poolwatch.broker_monitor import make_monitor_credential, watching_broker
 
     folder = DataFolder(data_dir)
     registry, credentials = folder.read_registry(), folder.read_credentials()
@@ -64,6 +67,9 @@ def broker(
             f"no certificate at {made}: make one with `poolwatch pki init --data-dir {data_dir}`"
         )
     server_pem = None if tls is False or not made.exists() else made
+    monitor = None
+    if monitor_port is not None and broker_name() == MOSQUITTO:
+        monitor = make_monitor_credential(host=host, port=port)
     write = partial(
         write_broker_files,
         folder.broker,
@@ -71,6 +77,7 @@ def broker(
         host=host,
         server_pem=server_pem,
         private_network=private_network,
+        monitor=monitor,
     )
     watched = Watched(folder.registry, folder.credentials, server_pem)
     with BrokerWatch(
@@ -80,7 +87,16 @@ def broker(
         clock=system_clock_ms,
     ) as watch:
         files = write(registry=registry, credentials=credentials)
-        code = run_broker(files, stop_on_signals(), watch=watch)
+        with watching_broker(
+            host=host,
+            port=port,
+            credential=monitor,
+            ca_file=None if server_pem is None else PkiFiles(folder.pki).bundle,
+            figures=watch.figures,
+            monitor_host=monitor_host,
+            monitor_port=monitor_port,
+        ):
+            code = run_broker(files, stop_on_signals(), watch=watch)
     raise typer.Exit(code)
 
 
