@@ -117,6 +117,7 @@ class AnalyticsService:
                 self._store_error = ""
             except StoreError as error:
                 self.counters.failures += 1
+                self.counters.store_failures += 1
                 self._store_error = str(error)
                 _log.warning(
                     "store does not answer; trying again",
@@ -146,6 +147,7 @@ class AnalyticsService:
         StoreError
             If the store cannot be read or written; nothing is lost, the next call goes on from the same place.
         """
+        begun_s = time.monotonic()
         self._start()
         arrivals, cursor = self._facts.arrivals_after(self._cursor, limit=_ARRIVALS_AT_ONCE)
         self._distribute(arrivals, now_ms)
@@ -156,6 +158,8 @@ class AnalyticsService:
         ]
         self._write(outcomes, cursor=cursor, now_ms=now_ms)
         self._count(arrivals, now_ms)
+        if outcomes:
+            self.counters.round_ms = round((time.monotonic() - begun_s) * 1000)
         if len(arrivals) == _ARRIVALS_AT_ONCE:
             return 0.0
         next_ms = min((place.due_ms(now_ms) for place in self._places.values()), default=now_ms + 60_000)
@@ -165,8 +169,11 @@ class AnalyticsService:
         counters = self.counters
         counters.pools = len(self._places)
         counters.unjudged_pools = sum(place.bench is None for place in self._places.values())
+        counters.waiting_pools = sum(place.touched_ms is not None for place in self._places.values())
+        counters.arrivals_waiting = int(len(arrivals) == _ARRIVALS_AT_ONCE)
         if not arrivals:
             return
+        counters.arrival_age_ms = max(0, now_ms - min(arrival.stored_at_ms for arrival in arrivals))
         counters.arrivals += len(arrivals)
         counters.last_arrival_at_ms = max(arrival.stored_at_ms for arrival in arrivals)
         fast = [arrival for arrival in arrivals if arrival.stored_at_ms > now_ms + _CLOCKS_DIFFER_MS]
@@ -194,6 +201,7 @@ class AnalyticsService:
             registry = parse_registry(text)
         except RegistryError as error:
             self.counters.failures += 1
+            self.counters.registry_refusals += 1
             _log.error("registry of the store cannot be used; the old one stays in force", error=str(error))
             return
         old, self._registry = self._registry, registry

@@ -191,13 +191,32 @@ def dashboards(
     port: Annotated[int, typer.Option(help="Port of pages and API.", envvar="POOLWATCH_PORT")] = 8080,
     replica: Annotated[str, typer.Option(help="Name of this replica in the publication log.")] = "public-1",
     store: StoreUrl = None,
+    monitor_port: MonitorPort = None,
+    monitor_host: MonitorHost = LOOPBACK,
     verbose: Verbose = False,
 ) -> None:
     """Serve the public pages, screens and API, and keep the publication log."""
     configure_logs(service="dashboards", verbose=verbose)
+    from contextlib import AbstractContextManager
+
+    from dashboards.public import health
+    from dashboards.public.metrics import BoardCollector
     from dashboards.public.service import run_dashboards
+    from dashboards.public.site import Site
+    from poolwatch.monitor import monitored
 
     folder = DataFolder(data_dir)
+
+    def watch(site: Site) -> AbstractContextManager[None]:
+        return monitored(
+            "dashboards",
+            host=monitor_host,
+            port=monitor_port,
+            gauges=BoardCollector(site).collect,
+            not_alive=lambda: health.not_alive(site),
+            not_ready=lambda: health.not_ready(site),
+        )
+
     run_dashboards(
         registry_path=folder.registry,
         public_dir=folder.public,
@@ -206,4 +225,5 @@ def dashboards(
         host=host,
         port=port,
         clock=system_clock_ms,
+        watch=watch,
     )
