@@ -114,7 +114,7 @@ def test_every_metric_that_a_panel_or_alarm_asks_for_exists(pytestconfig: pytest
     suffixes = {"counter": "_total", "histogram": "_bucket", "gauge": ""}
     on_the_wire = {f"{name}{suffixes[kind]}" for name, kind in kinds.items()}
     asked = re.findall(r"poolwatch_\w+", text[text.index("### Panels and alarms") : text.index("## Clocks")])
-    assert len(asked) > 30
+    assert len(asked) >= 30
     assert set(asked) <= on_the_wire
 
 
