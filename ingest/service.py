@@ -100,8 +100,8 @@ class IngestService:
         self._clock = clock
         self._receipts = ReceiptBook()
         self._store = TimedWriter(store)
-        #: The newest status of each gateway since the process began; any thread may copy it.
-        self.statuses: dict[str, GatewayStatusRow] = {}
+        #: The newest status of each gateway since somebody wanted them; any thread may copy it. None: nobody wants them.
+        self.statuses: dict[str, GatewayStatusRow] | None = None
         self._journal_latencies = Latencies()
         self._taken_in_latencies = Latencies()
         self._writer = StoreWriter(journal, self._store, clock=clock, counters=self.counters)
@@ -253,10 +253,10 @@ class IngestService:
         self._journal_latencies.observe(time.monotonic() - journal_begun_s)
         self.counters.acknowledged_messages += self._subscriber.acknowledge(messages)
         self._taken_in_latencies.observe(time.monotonic() - begun_s)
-        for status in rows.batch.statuses:
-            self.statuses[status.gateway_id] = status
         self._note_all(assessments, appending.results)
         rows = rows.of_messages([result is Appended.NEW for result in appending.results])
+        if self.statuses is not None:
+            self.statuses.update((status.gateway_id, status) for status in rows.statuses)
         self._writer.offer(rows, first_id=appending.first_id, last_id=appending.last_id)
 
     def _append(

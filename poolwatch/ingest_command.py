@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from ingest.service import IngestService
+    from ingest.store.records import GatewayStatusRow
     from poolwatch.account_watch import AccountWatch
 
 #: SQLite gives up the interpreter at each step, and at the default of 5 ms each return of it would take longer than the
@@ -148,6 +149,8 @@ def _account_watch(
     from ingest.broker_config import INGEST_SERVICE, is_ingest
     from poolwatch.account_watch import AccountWatch
 
+    statuses: dict[str, GatewayStatusRow] = {}
+    service.statuses = statuses
     own = folder.journal_of(member)
     others = [
         folder.journal_of(name.removeprefix(f"{INGEST_SERVICE}-"))
@@ -162,7 +165,7 @@ def _account_watch(
         journals=lambda: folder.journals() if is_whole() else [own],
         is_whole=is_whole,
         is_only=not others,
-        statuses=lambda: dict(service.statuses),
+        statuses=statuses.copy,
         gateways=service.gateways,
         store_url=folder.store_url(store),
         reconciled=folder.reconciled,
