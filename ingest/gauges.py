@@ -1,7 +1,12 @@
 """What operators read of an ingest besides its counters: queues, ages and sizes, looked up when asked."""
 
+import math
 from typing import Protocol
 
+import structlog
+
+from ingest.errors import JournalError
+from ingest.journal.figures import FolderFigures
 from ingest.journal.journal import Journal
 from ingest.quarantine_alarm import QuarantineAlarm
 from ingest.receipt_book import ReceiptBook
@@ -9,6 +14,8 @@ from ingest.registry_source import RegistrySource
 from ingest.store_timing import TimedWriter
 from ingest.store_writer import StoreWriter
 from ingest.subscriber_figures import SubscriberFigures
+
+_log = structlog.get_logger()
 
 
 class WatchedSubscriber(Protocol):
@@ -38,13 +45,11 @@ def gauges_of(
 ) -> dict[str, tuple[str, float]]:
     """Help text and number, by name; asks only for what is at hand, and makes nobody wait.
 
-    Raises
-    ------
-    JournalError
-        If the journal's folder cannot be looked at.
+    What the journal's folder does not tell, because its disk fails, is NaN: the other numbers are wanted all the more.
     """
     behind = journal.last_id - journal.cursor()
-    files, wire = journal.figures(), subscriber.figures()
+    wire = subscriber.figures()
+    files, releases = _folder_of(journal)
     return {
         "connected": ("Whether the broker is connected.", float(subscriber.is_connected)),
         "connection_attempts": ("Attempts to connect to the broker since the start.", wire.attempts),
@@ -56,12 +61,12 @@ def gauges_of(
             wire.unconfirmed_receipts,
         ),
         "journal_messages": ("Messages in the journal.", journal.last_id),
-        "journal_bytes": ("What the journal's files take. [byte]", files.taken_bytes),
-        "journal_days": ("Days that the journal has a file of.", files.days),
-        "journal_packed_days": ("Days of the journal that are compressed.", files.packed_days),
+        "journal_bytes": ("What the journal's files take. [byte]", files["taken_bytes"]),
+        "journal_days": ("Days that the journal has a file of.", files["days"]),
+        "journal_packed_days": ("Days of the journal that are compressed.", files["packed_days"]),
         "journal_oldest_day_ms": (
             "Where the oldest day of the journal begins; 0: there is none. [ms since 1970]",
-            files.oldest_day_ms,
+            files["oldest_day_ms"],
         ),
         "checkpoint_age_s": (
             "Since the journal's state was written; not while nothing comes. [s]",
@@ -69,7 +74,7 @@ def gauges_of(
         ),
         "releases_waiting": (
             "Requests for releases from quarantine that are not carried out yet.",
-            journal.releases_asked_for(),
+            releases,
         ),
         "unstored_messages": ("Messages in the journal that the store has not taken.", behind),
         "oldest_unstored_age_s": (
@@ -95,3 +100,11 @@ def gauges_of(
             alarm.is_raised,
         ),
     }
+
+
+def _folder_of(journal: Journal) -> tuple[dict[str, float], float]:
+    try:
+        return dict(journal.figures()._asdict()), journal.releases_asked_for()
+    except JournalError as error:
+        _log.warning("the journal's folder cannot be looked at", error=str(error))
+        return dict.fromkeys(FolderFigures._fields, math.nan), math.nan

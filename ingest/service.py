@@ -200,13 +200,7 @@ class IngestService:
         return reasons
 
     def gauges(self) -> dict[str, tuple[str, float]]:
-        """What is computed when asked: help text and number, by name.
-
-        Raises
-        ------
-        JournalError
-            If the journal's folder cannot be looked at.
-        """
+        """What is computed when asked: help text and number, by name."""
         return gauges_of(
             subscriber=self._subscriber,
             journal=self._journal,

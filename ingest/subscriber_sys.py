@@ -65,6 +65,11 @@ class SysReader:
         return dict(self._numbers)
 
     @property
+    def has_spoken(self) -> bool:
+        """Whether anything was heard yet."""
+        return bool(self._numbers)
+
+    @property
     def silent_s(self) -> float:
         """Since something was heard last, or the beginning. [s]"""
         return time.monotonic() - self._heard_at_s

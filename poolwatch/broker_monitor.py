@@ -73,7 +73,13 @@ class BrokerGauges:
     def metrics(self) -> list[Metric]:
         """Metrics now; what the broker has not said yet is left out."""
         found = as_gauges(
-            "broker", {"reachable": ("Whether its port takes connections.", float(self._is_reachable()))}
+            "broker",
+            {
+                "reachable": (
+                    "Whether the broker is heard, or its port takes connections.",
+                    float(self._is_reachable()),
+                )
+            },
         )
         if self._said is None:
             return found
@@ -89,6 +95,9 @@ class BrokerGauges:
         return found
 
     def _is_reachable(self) -> bool:
+        """Whether it is heard, or else its port answers: in the log of a listener with TLS a mere look is an error."""
+        if self._said is not None and self._said.has_spoken and self._said.silent_s < _LATE_AFTER_S:
+            return True
         try:
             with socket.create_connection((self._host, self._port), timeout=_CONNECT_WITHIN_S):
                 return True

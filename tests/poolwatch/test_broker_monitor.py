@@ -28,6 +28,10 @@ class Said(SysReader):
         return self.said
 
     @property
+    def has_spoken(self) -> bool:
+        return bool(self.said)
+
+    @property
     def silent_s(self) -> float:
         return self.silent
 
@@ -70,11 +74,21 @@ def test_a_broker_that_works_is_ready(listener: socket.socket) -> None:
 
 
 def test_a_port_that_takes_nothing_is_not_ready(listener: socket.socket) -> None:
-    gauges = gauges_at(listener, None)
+    said = Said()
+    said.said = {}
+    silent, unheard = gauges_at(listener, None), gauges_at(listener, said)
     listener.close()
-    (reason,) = gauges.not_ready()
-    assert "takes no connection" in reason
-    assert told(gauges) == {"poolwatch_broker_reachable": 0}
+    for gauges in (silent, unheard):
+        (reason,) = gauges.not_ready()
+        assert "takes no connection" in reason
+        assert told(gauges)["poolwatch_broker_reachable"] == 0
+
+
+def test_a_broker_that_is_heard_is_not_knocked_at(listener: socket.socket) -> None:
+    listener.settimeout(0.01)
+    assert told(gauges_at(listener, Said()))["poolwatch_broker_reachable"] == 1
+    with pytest.raises(TimeoutError):
+        listener.accept()
 
 
 @pytest.mark.parametrize(
