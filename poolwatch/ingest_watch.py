@@ -9,6 +9,9 @@ import structlog
 from ingest.clock_watch import ClockWatch
 from poolwatch.account_watch import EVERY_S, AccountWatch
 
+#: A store that hangs is waited for half a minute; who ends ingest need not. It only reads: nothing is lost by that. [s]
+_LEAVE_WITHIN_S = 2.0
+
 _log = structlog.get_logger()
 
 
@@ -47,10 +50,10 @@ class IngestWatch:
 def watching(watch: IngestWatch) -> Iterator[None]:
     """Have it look meanwhile, on a thread of its own."""
     stop = threading.Event()
-    thread = threading.Thread(target=watch.run, args=(stop,), name="ingest-watch")
+    thread = threading.Thread(target=watch.run, args=(stop,), name="ingest-watch", daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(_LEAVE_WITHIN_S)
