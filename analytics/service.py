@@ -36,6 +36,8 @@ _ARRIVALS_AT_ONCE = 10_000
 _PUBLICATION_WAITS_MS = 20_000
 #: Facts stamped further ahead of this clock come from a machine whose clock differs too much to judge by.
 _CLOCKS_DIFFER_MS = 30_000
+#: Once they come as they should for so long, the clocks agree again. Ours.
+_CLOCKS_SETTLE_MS = 600_000
 
 
 @dataclass(slots=True)
@@ -104,6 +106,8 @@ class AnalyticsService:
         self._progress: str | None = None
         self._started = False
         self._store_error = ""
+        self._clocks_differ = False
+        self._fast_at_ms = 0
         self._states: dict[str, int] | None = None
 
     def _owned(self, registry: Registry) -> list[str]:
@@ -117,6 +121,7 @@ class AnalyticsService:
                 self._store_error = ""
             except StoreError as error:
                 self.counters.failures += 1
+                self.counters.store_failures += 1
                 self._store_error = str(error)
                 _log.warning(
                     "store does not answer; trying again",
@@ -134,7 +139,7 @@ class AnalyticsService:
             reasons.append(f"the store does not answer: {self._store_error}")
         if self.counters.unjudged_pools:
             reasons.append(f"{self.counters.unjudged_pools} pool(s) cannot be judged: the log says why")
-        if self.counters.fast_clocks:
+        if self._clocks_differ:
             reasons.append("facts are stamped ahead of this machine's clock: set the clocks")
         return reasons
 
@@ -146,6 +151,7 @@ class AnalyticsService:
         StoreError
             If the store cannot be read or written; nothing is lost, the next call goes on from the same place.
         """
+        begun_s = time.monotonic()
         self._start()
         arrivals, cursor = self._facts.arrivals_after(self._cursor, limit=_ARRIVALS_AT_ONCE)
         self._distribute(arrivals, now_ms)
@@ -156,6 +162,8 @@ class AnalyticsService:
         ]
         self._write(outcomes, cursor=cursor, now_ms=now_ms)
         self._count(arrivals, now_ms)
+        if outcomes:
+            self.counters.round_ms = round((time.monotonic() - begun_s) * 1000)
         if len(arrivals) == _ARRIVALS_AT_ONCE:
             return 0.0
         next_ms = min((place.due_ms(now_ms) for place in self._places.values()), default=now_ms + 60_000)
@@ -165,18 +173,30 @@ class AnalyticsService:
         counters = self.counters
         counters.pools = len(self._places)
         counters.unjudged_pools = sum(place.bench is None for place in self._places.values())
+        self._look_at_clocks(now_ms)
+        counters.waiting_pools = sum(place.touched_ms is not None for place in self._places.values())
+        counters.arrivals_waiting = int(len(arrivals) == _ARRIVALS_AT_ONCE)
         if not arrivals:
             return
+        counters.arrival_age_ms = max(0, now_ms - min(arrival.stored_at_ms for arrival in arrivals))
         counters.arrivals += len(arrivals)
         counters.last_arrival_at_ms = max(arrival.stored_at_ms for arrival in arrivals)
         fast = [arrival for arrival in arrivals if arrival.stored_at_ms > now_ms + _CLOCKS_DIFFER_MS]
-        if fast and not counters.fast_clocks:
+        if fast:
+            self._fast_at_ms = now_ms
+        if fast and not self._clocks_differ:
+            self._clocks_differ = True
             _log.error(
                 "facts are stamped ahead of this machine's clock: set the clocks of ingest and analytics",
                 pool_id=fast[0].pool_id,
                 ahead_s=(fast[0].stored_at_ms - now_ms) / 1000,
             )
         counters.fast_clocks += len(fast)
+
+    def _look_at_clocks(self, now_ms: int) -> None:
+        if self._clocks_differ and not 0 <= now_ms - self._fast_at_ms < _CLOCKS_SETTLE_MS:
+            self._clocks_differ = False
+            _log.info("no fact was stamped ahead of this machine's clock of late: the clocks agree again")
 
     def _start(self) -> None:
         if self._started:
@@ -194,6 +214,7 @@ class AnalyticsService:
             registry = parse_registry(text)
         except RegistryError as error:
             self.counters.failures += 1
+            self.counters.registry_refusals += 1
             _log.error("registry of the store cannot be used; the old one stays in force", error=str(error))
             return
         old, self._registry = self._registry, registry

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.contract.receipts import Receipt
+from gateway.counters import GatewayCounters
 from gateway.outbox import Outbox, OutboxMessage
 from gateway.publisher import Acknowledged, Connected, Disconnected, Publisher
 
@@ -46,19 +47,6 @@ class Pace:
     unconfirmed_window: int = 10_000
     #: The longest a step waits for a message or a receipt before it looks again. [s]
     longest_wait_s: float = 1.0
-
-
-@dataclass(slots=True)
-class GatewayCounters:
-    """What was sent and what went wrong here, for the logs and for tests."""
-
-    sent: int = 0
-    dead_letters: int = 0
-    revived: int = 0
-    sensor_errors: int = 0
-    kept_errors: int = 0
-    unkept_readings: int = 0
-    loop_errors: int = 0
 
 
 @dataclass(slots=True)
@@ -104,6 +92,16 @@ class Delivery:
         #: Whether the gateway has news about itself; whoever says them sets it back.
         self.news = False
 
+    @property
+    def under_way(self) -> int:
+        """Messages that were sent and that no receipt has named yet."""
+        return len(self._under_way)
+
+    @property
+    def heard_at_ms(self) -> int:
+        """When the last receipt came; 0 before the first. [ms since 1970]"""
+        return max(0, self._heard_at_ms)
+
     def send(self, messages: Iterable[OutboxMessage], now_ms: int) -> None:
         """Send live messages now, if there is a connection; else they join the backlog."""
         with self._publisher.batch():
@@ -132,6 +130,7 @@ class Delivery:
         for event in self._publisher.events():
             match event:
                 case Connected():
+                    self._counters.connections += 1
                     self._newest_first = True
                     self._silent = True  # the broker may have forgotten what it took
                     self.expect_backlog()
@@ -145,6 +144,7 @@ class Delivery:
                     if under_way is not None:
                         under_way.acknowledged_at_ms = now_ms
                 case Receipt():
+                    self._counters.receipts += 1
                     self._receipts.append(event)
         if self._receipts:
             self._take_receipts(now_ms)
@@ -191,6 +191,7 @@ class Delivery:
         return [one for one in self._under_way if first_id <= one <= last_id]
 
     def _forget_unacknowledged(self) -> None:
+        self._counters.resent += len(self._packets)
         for message_id in self._packets.values():
             self._under_way.pop(message_id, None)
         self._packets.clear()
@@ -270,10 +271,12 @@ class Delivery:
                 over.append(under_way)
         if not over:
             return
+        dead: Sequence[int] = ()
         try:
             dead = self._outbox.count_pubacks(unconfirmed)
         finally:
             # A full disk counts none, and is freed by receipts: they are sent again all the same.
+            self._counters.resent += len(over) - len(dead)
             for under_way in over:
                 del self._under_way[under_way.message_id]
                 self._packets.pop(under_way.packet_id, None)
@@ -290,6 +293,7 @@ class Delivery:
 
     def forget_connection(self) -> None:
         """Know of nothing that is under way: the connection is gone with all that it carried."""
+        self._counters.resent += len(self._packets)
         self._packets.clear()
         self._under_way.clear()
 

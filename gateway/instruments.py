@@ -9,7 +9,7 @@ import structlog
 from gateway.contract.codec import encode_readings
 from gateway.contract.readings import RESULT_STATUSES, Reading, ReadingsMessage, ReadingStatus
 from gateway.contract.times import format_timestamp
-from gateway.delivery import GatewayCounters
+from gateway.counters import GatewayCounters
 from gateway.errors import SensorError
 from gateway.sensors.ports import SensorPort
 

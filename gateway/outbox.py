@@ -14,7 +14,7 @@ from pathlib import Path
 from gateway.contract.receipts import Receipt
 from gateway.errors import OutboxError
 from gateway.outbox_boots import Boots
-from gateway.outbox_file import account_of, read_account
+from gateway.outbox_file import account_of, oldest_kept_ms, read_account
 from gateway.outbox_groups import (
     StoredMessage,
     change_states,
@@ -327,6 +327,25 @@ class Outbox(OutboxStorage):
         """Share of the room that is taken, 0 to about 1."""
         with self._translated():
             return self._room.fill()
+
+    @property
+    def taken_bytes(self) -> int:
+        """What is taken of the file. [byte]"""
+        with self._translated():
+            return self._room.taken()
+
+    @property
+    def disk_free_bytes(self) -> int:
+        """What the disk has left, without what is held for receipts. [byte]"""
+        return self._disk.free()
+
+    def oldest_ms(self) -> int | None:
+        """When the oldest message that is still to be sent was appended; None if there is none. [ms since 1970]
+
+        Of packed messages the time of their group's first one is told, which may be confirmed already.
+        """
+        with self._translated():
+            return oldest_kept_ms(self._connection)
 
     def hours_left(self, *, bytes_per_hour: float) -> float | None:
         """How long the room, or the disk, lasts without receipts; None while no rate is known. [h]

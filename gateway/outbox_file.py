@@ -181,3 +181,13 @@ def account_of(connection: sqlite3.Connection) -> OutboxAccount:
         readings_dropped=dropped[1],
         boots=boots,
     )
+
+
+def oldest_kept_ms(connection: sqlite3.Connection) -> int | None:
+    """When the oldest message that is still to be sent was appended, or the first of its group; None: there is none."""
+    (oldest_ms,) = connection.execute(
+        "SELECT min(at_ms) FROM (SELECT min(from_ms) AS at_ms FROM packed_group JOIN packed_left USING (first_id) "
+        "WHERE pending > 0 "
+        f"UNION ALL SELECT min(created_at_ms) FROM message WHERE state < {MOST_PUBACKS})"
+    ).fetchone()
+    return None if oldest_ms is None else int(oldest_ms)

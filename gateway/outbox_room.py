@@ -35,17 +35,18 @@ class Room:
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _taken(self) -> int:
+    def taken(self) -> int:
+        """What the file takes, without pages that it no longer uses. [byte]"""
         return (self._pragma("page_count") - self._pragma("freelist_count")) * self._page_bytes
 
     def fill(self) -> float:
         """Share of the room that is taken, 0 to about 1."""
-        return self._taken() / self._max_bytes
+        return self.taken() / self._max_bytes
 
     def left(self, *, disk_free: int) -> int:
         """Room that is left, or less if the disk has less; pages that the file no longer uses count as free. [byte]"""
         unused = self._pragma("freelist_count") * self._page_bytes
-        return max(0, min(self._max_bytes - self._taken(), disk_free + unused - LOG_BYTES))
+        return max(0, min(self._max_bytes - self.taken(), disk_free + unused - LOG_BYTES))
 
     def make(self, groups: PackedGroups, *, before_id: int) -> Dropped | None:
         """Drop the oldest messages if too much room is taken, none from `before_id` on; returns what was dropped.
@@ -54,12 +55,12 @@ class Room:
         """
         if (
             self._pragma("page_count") * self._page_bytes <= self._max_bytes
-            or self._taken() <= self._max_bytes
+            or self.taken() <= self._max_bytes
         ):
             return None
         wanted = int(self._max_bytes * (1.0 - _DROP_SHARE))
         dropped: Dropped | None = None
-        while self._taken() > wanted:
+        while self.taken() > wanted:
             one = (
                 drop_oldest_group(self._connection, groups)
                 or drop_oldest_rows(self._connection, before_id=before_id, limit=_ROWS_AT_ONCE)

@@ -5,8 +5,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import structlog
 
@@ -15,9 +16,11 @@ from gateway.contract.logbook import LogbookEntry
 from gateway.contract.readings import Reading
 from gateway.contract.status import DroppedSpan, GatewayState, GatewayStatus
 from gateway.contract.times import Clock, format_timestamp
-from gateway.delivery import Delivery, GatewayCounters, Pace
+from gateway.counters import GatewayCounters
+from gateway.delivery import Delivery, Pace
 from gateway.drafts import drafts
 from gateway.errors import OutboxError
+from gateway.figures import FIGURES_EVERY_S, GatewayFigures, outbox_figures
 from gateway.instruments import Instruments
 from gateway.outbox import Outbox, OutboxMessage
 from gateway.publisher import Publisher
@@ -71,6 +74,8 @@ class GatewayService:
     wake: threading.Event = field(default_factory=threading.Event)
     counters: GatewayCounters = field(default_factory=GatewayCounters)
     measuring: bool = True
+    #: What operators watch, written by this thread each `FIGURES_EVERY_S`; read by any. None: nobody watches.
+    figures: GatewayFigures | None = None
     _delivery: Delivery = field(init=False)
     _instruments: Instruments = field(init=False)
     _woken: bool = False
@@ -78,6 +83,7 @@ class GatewayService:
     _since_ms: int = 0
     _status_due_ms: int = 0
     _outbox_fails: bool = False
+    _figures_due_s: float = 0.0
     #: Readings that the outbox could not take yet: when they were read, of which pool, and they themselves.
     _unkept: deque[tuple[int, str, list[Reading]]] = field(default_factory=deque)
     #: Readings given up meanwhile: from, to, how many.
@@ -140,7 +146,26 @@ class GatewayService:
                 act(now_ms)
             except OutboxError as error:
                 self._tell_outbox(error)
+        if self.figures is not None and time.monotonic() >= self._figures_due_s:
+            self._take_figures(now_ms)
         return self._wait_s(now_ms)
+
+    def _take_figures(self, now_ms: int) -> None:
+        """Write down what operators watch; what the outbox does not tell stays as it was."""
+        self._figures_due_s = time.monotonic() + FIGURES_EVERY_S
+        now: dict[str, Any] = {
+            "connected": int(self.publisher.connected),
+            "under_way_messages": self._delivery.under_way,
+            "unkept_waiting_readings": sum(len(readings) for _, _, readings in self._unkept),
+            "last_receipt_at_ms": self._delivery.heard_at_ms,
+            "figures_at_ms": now_ms,
+        }
+        try:
+            rate = self._bytes_per_hour(now_ms)
+            kept = outbox_figures(self.outbox, bytes_per_hour=rate, works=not self._outbox_fails)
+        except (OutboxError, OSError):
+            kept = {"outbox_works": 0}
+        self.figures = replace(self.figures or GatewayFigures(), **now, **kept)
 
     def _shift(self, by_ms: int) -> None:
         _log.warning("the clock was put back", gateway_id=self.gateway_id, seconds=-by_ms / 1000)

@@ -16,9 +16,10 @@ from typing import Protocol
 
 import structlog
 
-from gateway.contract.credentials import Credentials
+from gateway.contract.credentials import Credential, Credentials
 from gateway.contract.registry import Registry
 from ingest.broker_config import (
+    MONITOR_SERVICE,
     BrokerPlace,
     acl_text,
     all_credentials,
@@ -95,11 +96,12 @@ def write_broker_files(
     host: str = _LOOPBACK,
     server_pem: Path | None = None,
     private_network: bool = False,
+    monitor: Credential | None = None,
 ) -> BrokerFiles:
     """Write configuration, passwords (hashed for Mosquitto) and access list, readable by their owner only.
 
     `server_pem`: certificate and key for TLS. `private_network`: only programs of ours reach `host`, so it may be another
-    than loopback without TLS.
+    than loopback without TLS. `monitor`: who may hear what the broker says of itself.
 
     Raises
     ------
@@ -128,6 +130,8 @@ def write_broker_files(
         run_as=run_as,
         server_pem=None if server_pem is None else str(server_pem),
     )
+    if monitor is not None:
+        credentials = Credentials(credentials.gateways, {**credentials.services, MONITOR_SERVICE: monitor})
     entries = all_credentials(credentials)
     passwords = [password_line(entry, salt=secrets.token_bytes(_SALT_BYTES)) for entry in entries]
     files = BrokerFiles(folder, host, port, tls=server_pem is not None)
@@ -144,6 +148,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def local_host(host: str) -> str:
+    """Address at which this machine reaches a broker that listens on `host`, which may stand for all addresses."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return _LOOPBACK if address.version == 4 else "::1"  # noqa: PLR2004 - of the Internet Protocol
 
 
 def run_broker(

@@ -19,6 +19,8 @@ from gateway.contract.topics import (
 )
 
 INGEST_SERVICE = "ingest"
+#: Who may hear what the broker says of itself. No name of `credentials.toml`: that has no such sign.
+MONITOR_SERVICE = "$monitor"
 #: The contract's payload limit is 64 KiB; up to here a message still reaches ingest, whose quarantine says why.
 MAX_MESSAGE_BYTES = 256 * 1024
 #: Messages on their way to one client without its acknowledgement, unless it says its own number, as ingest does in MQTT 5.
@@ -98,7 +100,8 @@ def is_ingest(service: str) -> bool:
 def acl_text(registry: Registry, credentials: Credentials) -> str:
     """Text of Mosquitto's access list: a gateway writes its own pools' topics and its status, and reads its receipts.
 
-    A gateway with credentials that the registry does not name may do nothing, and no service but an ingest anything.
+    A gateway with credentials that the registry does not name may do nothing, and no service but an ingest
+    anything, apart from the monitor, which hears the broker's own figures.
     """
     blocks = []
     for gateway_id, credential in credentials.gateways.items():
@@ -118,6 +121,8 @@ def acl_text(registry: Registry, credentials: Credentials) -> str:
             lines = [f"topic read {name}" for name in (READINGS_FILTER, LOGBOOK_FILTER, STATUS_FILTER)]
             lines.append(f"topic write {stored_topic('+')}")
             blocks.append("\n".join([f"user {credential.username}", *lines]))
+        elif service == MONITOR_SERVICE:
+            blocks.append(f"user {credential.username}\ntopic read $SYS/broker/#")
     return "\n\n".join(blocks) + "\n"
 
 

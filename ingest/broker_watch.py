@@ -6,6 +6,7 @@ for instance, changes the file and sees here when it holds.
 
 import fcntl
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Self
 
 import structlog
 
+from gateway.contract.counting import counted
 from gateway.contract.credentials import Credentials, parse_credentials
 from gateway.contract.errors import ContractError
 from gateway.contract.registry import Registry
@@ -45,6 +47,19 @@ class Watched:
     registry: Path
     credentials: Path
     server_pem: Path | None = None
+
+
+@dataclass(slots=True)
+class WatchFigures:
+    """What operators watch of the files that decide what the broker allows."""
+
+    reloads: int = counted("Times that the broker was told to read its files again.")
+    registry_refused: int = counted("Whether pools.toml as it is now is not in force.", kind="gauge")
+    credentials_refused: int = counted("Whether credentials.toml as it is now is not in force.", kind="gauge")
+    files_unwritten: int = counted("Whether the broker's files could not be written.", kind="gauge")
+    certificate_days_left: float = counted(
+        "Days until the broker's certificate ends; NaN: no TLS, or not known.", start=math.nan, kind="gauge"
+    )
 
 
 class BrokerWatch:
@@ -87,6 +102,7 @@ class BrokerWatch:
         self._next_look_s = 0.0
         self._next_warning_ms = 0
         self._lock = -1
+        self.figures = WatchFigures()
 
     def __enter__(self) -> Self:
         make_private_folder(self._folder)
@@ -125,6 +141,7 @@ class BrokerWatch:
         self._warn_of_expiry()
         renewed = self._certificate_changed()
         changed = self._registry.poll() is not None
+        self.figures.registry_refused = int(self._registry.is_refused)
         changed = self._credentials_changed() or changed
         if changed:
             try:
@@ -133,8 +150,11 @@ class BrokerWatch:
                 _log.error(
                     "the broker's files cannot be renewed; those before stay in force", reason=str(error)
                 )
+                self.figures.files_unwritten = 1
                 self._seen = None  # looked at again, so that a full disk is not the end of it
                 return renewed
+            self.figures.files_unwritten = 0
+        self.figures.reloads += changed or renewed
         return changed or renewed
 
     def told(self) -> None:
@@ -151,7 +171,9 @@ class BrokerWatch:
             credentials = parse_credentials(text)
         except (OSError, UnicodeDecodeError, ContractError) as error:
             _log.error("the credentials are refused; those before stay in force", reason=str(error))
+            self.figures.credentials_refused = 1
             return False
+        self.figures.credentials_refused = 0
         self._text, self._credentials = text, credentials
         return True
 
@@ -179,6 +201,7 @@ class BrokerWatch:
         except PkiError as error:
             _log.error("the broker's certificate cannot be read", reason=str(error))
             return
+        self.figures.certificate_days_left = days
         if days < WARN_DAYS:
             _log.warning("the broker's certificate ends soon: run `poolwatch pki renew`", days_left=days)
 

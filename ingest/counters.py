@@ -1,12 +1,8 @@
 """What ingest counts while it runs. Plain numbers, each with one writing thread; their `help` is what operators read."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-
-def counted(text: str, **more: str) -> Any:
-    """Field of a dataclass of counts: 0 at first, with its `help`, and `kind="gauge"` if it is no counter."""
-    return field(default=0, metadata={"help": text, **more})
+from gateway.contract.counting import counted
 
 
 @dataclass(slots=True)
@@ -24,6 +20,7 @@ class IngestCounters:
     acknowledged_messages: int = counted("Messages acknowledged to the broker.")
     receipts: int = counted("Receipts sent to gateways.")
     journal_failures: int = counted("Attempts to write the journal that failed.")
+    upkeep_failures: int = counted("Rounds of the journal's upkeep that failed; each is tried again.")
     unexpected_failures: int = counted("Failures that nobody foresaw; each is in the log with its trace.")
     stored_readings: int = counted("Readings that the store took.")
     store_duplicates: int = counted("Readings that the store had from another message.")
@@ -35,6 +32,9 @@ class IngestCounters:
     registry_reloads: int = counted("Versions of the registry that came into force.")
     registry_refusals: int = counted(
         "Versions of the registry that were refused; the old one stays in force."
+    )
+    registry_since_ms: int = counted(
+        "When the registry in force was taken, since the process began. [ms since 1970]", kind="gauge"
     )
     last_round_at_ms: int = counted("When the loop last came round. [ms since 1970]", kind="gauge")
     last_received_at_ms: int = counted("When the last message came. [ms since 1970]", kind="gauge")

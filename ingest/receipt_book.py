@@ -28,6 +28,10 @@ class ReceiptBook:
         self._pending: dict[str, dict[str, list[tuple[int, int]]]] = {}
         self._last_s: dict[str, float] = {}
 
+    def __len__(self) -> int:
+        """Gateways that are owed a receipt."""
+        return len(self._pending)
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits for a receipt."""

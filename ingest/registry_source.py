@@ -42,7 +42,10 @@ class RegistrySource:
         self._path = path
         self._stamp: tuple[int, int] | None = None
         self._digest = b""
+        self._has_mistakes = False
         self.refusals = 0
+        #: Whether the file as it is now is not the registry in force: it has mistakes, or cannot be read.
+        self.is_refused = False
         found = self._read_changed()
         if found is None and fallback is not None:
             try:
@@ -82,17 +85,22 @@ class RegistrySource:
         self._stamp = stamp
         digest = hashlib.sha256(content).digest()
         if digest == self._digest:
+            self.is_refused = self._has_mistakes
             return None
         self._digest = digest
         try:
             text = content.decode("utf-8")
-            return RegistryVersion(parse_registry(text), text)
+            found = RegistryVersion(parse_registry(text), text)
         except (ContractError, UnicodeDecodeError) as error:
+            self._has_mistakes = True
             self._refuse(str(error))
             return None
+        self.is_refused = self._has_mistakes = False
+        return found
 
     def _refuse(self, reasons: str) -> None:
         self.refusals += 1
+        self.is_refused = True
         _log.error(
             "the registry file is refused; the one before stays in force",
             file=str(self._path),

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import structlog
@@ -13,16 +13,20 @@ from gateway.contract.topics import TopicKind
 from ingest.backoff import Backoff
 from ingest.counters import IngestCounters
 from ingest.errors import IngestError, JournalUnavailableError
+from ingest.gauges import gauges_of
 from ingest.incoming import Incoming
 from ingest.intake import assess_many
 from ingest.journal.journal import Journal
 from ingest.journal.records import Appended, Appending
+from ingest.latencies import Latencies
 from ingest.quarantine_alarm import QuarantineAlarm
 from ingest.receipt_book import INTERVAL_S, ReceiptBook
 from ingest.registry_source import RegistrySource
 from ingest.store.ports import ReadingWriter
-from ingest.store.records import RegistryVersionRow
+from ingest.store.records import GatewayStatusRow, RegistryVersionRow
+from ingest.store_timing import TimedWriter
 from ingest.store_writer import StoreWriter
+from ingest.subscriber_figures import SubscriberFigures
 from ingest.validation import Assessment
 
 _MAX_MESSAGES = 6000
@@ -47,6 +51,10 @@ class Subscriber(Protocol):
     @property
     def is_drained(self) -> bool:
         """Whether a session that is being retired holds nothing any more."""
+        ...
+
+    def figures(self) -> SubscriberFigures:
+        """What operators watch."""
         ...
 
     def start(self) -> None:
@@ -91,11 +99,17 @@ class IngestService:
         self._registry = registry
         self._clock = clock
         self._receipts = ReceiptBook()
-        self._writer = StoreWriter(journal, store, clock=clock, counters=self.counters)
+        self._store = TimedWriter(store)
+        #: The newest status of each gateway since somebody wanted them; any thread may copy it. None: nobody wants them.
+        self.statuses: dict[str, GatewayStatusRow] | None = None
+        self._journal_latencies = Latencies()
+        self._taken_in_latencies = Latencies()
+        self._writer = StoreWriter(journal, self._store, clock=clock, counters=self.counters)
         self._keep_days = keep_days
         self._look_at_registry_s = 0.0
         self._alarm = QuarantineAlarm()
         self._journal_error = ""
+        self.counters.registry_since_ms = clock()
         if store_has_registry != registry.current.text:
             self._store_registry()
 
@@ -156,11 +170,17 @@ class IngestService:
                 more = self._journal.maintain(self._clock(), keep_days=self._keep_days)
             except IngestError as error:
                 more = False
+                self.counters.upkeep_failures += 1
                 _log.error("the journal's upkeep failed; it is tried again", error=str(error))
             except Exception:  # noqa: BLE001 - upkeep must not end: counted, logged, and nothing is lost by it
                 more = False
+                self.counters.upkeep_failures += 1
                 self.counters.unexpected_failures += 1
                 _log.exception("the journal's upkeep failed in an unexpected way")
+
+    def gateways(self) -> Collection[str]:
+        """Ids of the gateways that the registry in force has."""
+        return self._registry.current.registry.gateways.keys()
 
     def not_ready(self) -> list[str]:
         """What keeps messages from being taken in or stored, in words."""
@@ -181,21 +201,38 @@ class IngestService:
 
     def gauges(self) -> dict[str, tuple[str, float]]:
         """What is computed when asked: help text and number, by name."""
-        behind = self._journal.last_id - self._journal.cursor()
+        return gauges_of(
+            subscriber=self._subscriber,
+            journal=self._journal,
+            writer=self._writer,
+            store=self._store,
+            receipts=self._receipts,
+            registry=self._registry,
+            alarm=self._alarm,
+            waiting_since_ms=self.counters.waiting_since_ms,
+            now_ms=self._clock(),
+        )
+
+    def latencies(self) -> dict[str, tuple[str, Latencies]]:
+        """How long things take: help text and histogram, by name."""
         return {
-            "connected": ("Whether the broker is connected.", float(self._subscriber.is_connected)),
-            "journal_messages": ("Messages in the journal.", self._journal.last_id),
-            "unstored_messages": ("Messages in the journal that the store has not taken.", behind),
-            "offered_readings": ("Readings in memory on their way to the store.", self._writer.offered),
-            "refusals_last_hour": ("Refusals within the last hour.", self._alarm.last_hour),
-            "quarantine_alarm": (
-                "Whether quarantine grows so that somebody should look.",
-                self._alarm.is_raised,
+            "journal_commit_seconds": (
+                "How long messages waited for the journal's commit, failed attempts included. [s]",
+                self._journal_latencies,
+            ),
+            "taken_in_seconds": (
+                "How long messages took from the network to their acknowledgement. [s]",
+                self._taken_in_latencies,
+            ),
+            "store_write_seconds": (
+                "How long a write to the store took, failed or not. [s]",
+                self._store.latencies,
             ),
         }
 
     def _take_in(self, messages: Sequence[Incoming], stop: threading.Event) -> None:
         """Journal in one commit, and only then acknowledge, owe receipts, and let the store writer have the rows."""
+        begun_s = time.monotonic()
         self.counters.received_messages += len(messages)
         self.counters.last_received_at_ms = messages[-1].received_at_ms
         assessments, rows = assess_many(messages, self._registry.current.registry)
@@ -203,12 +240,17 @@ class IngestService:
             self.counters.unexpected_failures += 1
             topic = None if index is None else messages[index].topic
             _log.error("a message could not be assessed", topic=topic, exc_info=error)
+        journal_begun_s = time.monotonic()
         appending = self._append(messages, assessments, stop)
         if appending is None:
             return
+        self._journal_latencies.observe(time.monotonic() - journal_begun_s)
         self.counters.acknowledged_messages += self._subscriber.acknowledge(messages)
+        self._taken_in_latencies.observe(time.monotonic() - begun_s)
         self._note_all(assessments, appending.results)
         rows = rows.of_messages([result is Appended.NEW for result in appending.results])
+        if self.statuses is not None:
+            self.statuses.update((status.gateway_id, status) for status in rows.statuses)
         self._writer.offer(rows, first_id=appending.first_id, last_id=appending.last_id)
         self._writer.let_catch_up()
 
@@ -303,6 +345,7 @@ class IngestService:
         self._look_at_registry_s = now_s + _REGISTRY_EVERY_S
         if self._registry.poll() is not None:
             self.counters.registry_reloads += 1
+            self.counters.registry_since_ms = self._clock()
             self._store_registry()
         self.counters.registry_refusals = self._registry.refusals
 

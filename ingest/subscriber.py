@@ -17,6 +17,7 @@ from gateway.contract.times import Clock
 from gateway.contract.topics import stored_topic
 from ingest.backoff import Backoff
 from ingest.incoming import Incoming
+from ingest.subscriber_figures import SubscriberFigures
 from ingest.subscriber_handover import Handover
 from ingest.subscriber_link import MQTT_3, MQTT_5, Link, subscribe, unsubscribe
 from ingest.subscriber_receipts import ReceiptWindow, acknowledgements
@@ -79,6 +80,7 @@ class MqttSubscriber:
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._connection = -1
+        self._accepted = 0
         self._messages: list[Incoming] = []
         self._held_bytes = 0
         self._receipts = ReceiptWindow()
@@ -89,6 +91,15 @@ class MqttSubscriber:
     def is_connected(self) -> bool:
         """Whether the broker has accepted the present connection."""
         return self._linked.is_set()
+
+    def figures(self) -> SubscriberFigures:
+        """What operators watch; waits for nobody."""
+        return SubscriberFigures(
+            held_messages=len(self._messages),
+            unconfirmed_receipts=len(self._receipts),
+            attempts=self._connection + 1,
+            connections=self._accepted,
+        )
 
     def start(self) -> None:
         """Connect in the background, and again whenever the connection is lost."""
@@ -296,5 +307,6 @@ class MqttSubscriber:
                 )
                 self._handover = Handover(time.monotonic())
                 self._link = link
+                self._accepted += 1
                 self._linked.set()
             return True

@@ -82,6 +82,11 @@ class DataFolder:
         return found
 
     @property
+    def reconciled(self) -> Path:
+        """How `poolwatch reconcile` last ended."""
+        return self.root / "reconciled.json"
+
+    @property
     def public(self) -> Path:
         """Snapshots and the publication log."""
         return self.root / "public"

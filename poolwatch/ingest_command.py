@@ -23,7 +23,11 @@ from poolwatch.options import (
 )
 
 if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
     from ingest.service import IngestService
+    from ingest.store.records import GatewayStatusRow
+    from poolwatch.account_watch import AccountWatch
 
 #: SQLite gives up the interpreter at each step, and at the default of 5 ms each return of it would take longer than the
 #: work; other stores are waited for without it, and gain by fewer turns. Measured. [s]
@@ -99,28 +103,74 @@ def ingest(
     if context.invoked_subcommand is not None:
         return
     configure_logs(service="ingest", verbose=verbose)
-    from poolwatch.monitor import as_gauges, monitored, stuck
+    from ingest.clock_watch import ClockWatch
+    from poolwatch.ingest_watch import IngestWatch, watching
+    from poolwatch.monitor import as_gauges, as_histograms, monitored, stuck
 
     stop = stop_on_signals()
+    folder = DataFolder(data_dir)
     with _opened(data_dir, store, member, stop, keep_days=keep_days) as service:
         if service is None:
             return
         started_ms = system_clock_ms()
+        clocks = ClockWatch(folder.store_url(store), clock=system_clock_ms)
+        # Taking the account costs something, and without the monitor nobody sees it.
+        account = None if monitor_port is None else _account_watch(folder, store, member, service)
+        watch = IngestWatch(clocks=clocks, account=account)
+
+        def gauges() -> "list[Metric]":
+            own = as_gauges("ingest", {**service.gauges(), **clocks.gauges(), **watch.gauges()})
+            told = [] if account is None else account.metrics()
+            return [*own, *as_histograms("ingest", service.latencies()), *told]
 
         def not_alive() -> list[str]:
             last_ms = service.counters.last_round_at_ms
             return stuck(last_ms, started_ms=started_ms, clock=system_clock_ms, what="taken in")
 
-        with monitored(
-            "ingest",
-            host=monitor_host,
-            port=monitor_port,
-            counters=service.counters,
-            gauges=lambda: as_gauges("ingest", service.gauges()),
-            not_alive=not_alive,
-            not_ready=service.not_ready,
+        with (
+            watching(watch),
+            monitored(
+                "ingest",
+                host=monitor_host,
+                port=monitor_port,
+                counters=service.counters,
+                gauges=gauges,
+                not_alive=not_alive,
+                not_ready=lambda: [*service.not_ready(), *clocks.not_ready()],
+            ),
         ):
             service.run(stop)
+
+
+def _account_watch(
+    folder: DataFolder, store: StoreUrl, member: str | None, service: "IngestService"
+) -> "AccountWatch":
+    """The account of all ingests whose journals are here; of this one alone if some journal is elsewhere."""
+    from ingest.broker_config import INGEST_SERVICE, is_ingest
+    from poolwatch.account_watch import AccountWatch
+
+    statuses: dict[str, GatewayStatusRow] = {}
+    service.statuses = statuses
+    own = folder.journal_of(member)
+    others = [
+        folder.journal_of(name.removeprefix(f"{INGEST_SERVICE}-"))
+        for name in folder.read_credentials().services
+        if is_ingest(name) and name != INGEST_SERVICE
+    ]
+
+    def is_whole() -> bool:
+        return all((journal / "state.sqlite").exists() for journal in others)
+
+    return AccountWatch(
+        journals=lambda: folder.journals() if is_whole() else [own],
+        is_whole=is_whole,
+        is_only=not others,
+        statuses=statuses.copy,
+        gateways=service.gateways,
+        store_url=folder.store_url(store),
+        reconciled=folder.reconciled,
+        clock=system_clock_ms,
+    )
 
 
 @ingest_app.command("retire")

@@ -15,10 +15,11 @@ from typing import Any
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.contract.times import Clock, format_timestamp
+from ingest.latencies import BOUNDS_S, Latencies
 from ingest.port_holder import holder_of
 from poolwatch.ports import PortTakenError
 
@@ -29,6 +30,22 @@ _STUCK_AFTER_MS = 60_000
 
 Reasons = Callable[[], Sequence[str]]
 Gauges = Callable[[], Iterable[Metric]]
+
+
+def fields_as_metrics(service: str, numbers: Mapping[str, Any], *, label: str) -> list[Metric]:
+    """Metrics of dataclasses of one type, one for each value of a label; fields as in `CounterFields`."""
+    kind = type(next(iter(numbers.values()))) if numbers else None
+    found: list[Metric] = []
+    for field in () if kind is None else dataclasses.fields(kind):
+        text = field.metadata.get("help")
+        if text is None:
+            continue
+        make = GaugeMetricFamily if field.metadata.get("kind") == "gauge" else CounterMetricFamily
+        metric = make(f"poolwatch_{service}_{field.name}", text, labels=[label])
+        for name, one in numbers.items():
+            metric.add_metric([name], getattr(one, field.name))
+        found.append(metric)
+    return found
 
 
 class CounterFields(Collector):
@@ -74,7 +91,7 @@ class Monitor:
     ----------
     service : str
         Name of the service, the middle of its metrics' names.
-    counters : dataclass
+    counters : dataclass, optional
         Numbers that the service counts.
     gauges : callable
         () -> metrics that are computed when asked; may be slow, is never asked twice at once.
@@ -93,13 +110,14 @@ class Monitor:
         service: str,
         host: str,
         port: int,
-        counters: Any,
+        counters: Any = None,
         gauges: Gauges = tuple,
         not_alive: Reasons = tuple,
         not_ready: Reasons = tuple,
     ) -> None:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(CounterFields(service, counters))
+        if counters is not None:
+            registry.register(CounterFields(service, counters))
         registry.register(_Gauges(gauges))
         answers = {
             "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)),
@@ -179,6 +197,19 @@ def as_gauges(service: str, numbers: Mapping[str, tuple[str, float]]) -> list[Me
     ]
 
 
+def as_histograms(service: str, latencies: Mapping[str, tuple[str, Latencies]]) -> list[Metric]:
+    """Histograms of what took time: help text and latencies, by name."""
+    found: list[Metric] = []
+    for name, (text, one) in latencies.items():
+        seen = one.observed()
+        buckets = [(repr(bound_s), float(count)) for bound_s, count in zip(BOUNDS_S, seen.up_to, strict=True)]
+        buckets.append(("+Inf", float(seen.number)))
+        found.append(
+            HistogramMetricFamily(f"poolwatch_{service}_{name}", text, buckets=buckets, sum_value=seen.sum_s)
+        )
+    return found
+
+
 def stuck(last_round_ms: int, *, started_ms: int, clock: Clock, what: str) -> list[str]:
     """Reason why a loop that should come round often is stuck; none if it is not."""
     last_ms = max(last_round_ms, started_ms)
@@ -193,7 +224,7 @@ def monitored(
     *,
     host: str,
     port: int | None,
-    counters: Any,
+    counters: Any = None,
     gauges: Gauges = tuple,
     not_alive: Reasons = tuple,
     not_ready: Reasons = tuple,

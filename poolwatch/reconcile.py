@@ -22,7 +22,7 @@ from ingest.journal.account import add_tallies, read_account, read_seq_ranges
 from ingest.journal.records import Tally
 from ingest.seq_balance import BootBalance, GatewayClaims, balance_boots
 from ingest.store.ports import Store
-from ingest.store.records import ReadingRow
+from ingest.store.records import GatewayStatusRow, ReadingRow
 from ingest.store_audit import Audit, audit_journal
 
 _RANGES_SHOWN = 5
@@ -56,6 +56,12 @@ class GatewayLine:
     def missing(self) -> int:
         """Messages that were sent and are nowhere."""
         return max(0, self._absent - self.kept_here)
+
+    @property
+    def unexplained(self) -> int:
+        """Messages that are missing and that the gateway did not say it dropped: holes."""
+        # A dropped message carried at least one reading: so many of the missing ones are accounted for.
+        return max(0, self.missing - self.dropped_readings)
 
     @property
     def _absent(self) -> int:
@@ -107,40 +113,15 @@ def take_account(
     counts = store.counts()
     waiting = store.readings_waiting()
     audit = Audit()
-    tallies: dict[str, list[Tally]] = defaultdict(list)
-    received: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
-    active: dict[str, set[str]] = defaultdict(set)
     for folder in journals:
-        for line in read_account(folder).lines:
-            if line.gateway_id and day in (None, line.day):
-                tallies[line.gateway_id].append(line.tally)
-                active[line.gateway_id].add(line.boot_id)
-        for (gateway_id, boot_id), ranges in read_seq_ranges(folder).items():
-            received[gateway_id][boot_id] += ranges
         audit_journal(folder, store, audit, day=day)
-    _note_newest(store, audit)
+    note_newest(store.gateway_statuses(), audit.claims)
     for gateway_id, outbox in outboxes.items():
         if outbox.messages_sent or gateway_id in audit.claims:
             next_seqs = audit.claims.setdefault(gateway_id, GatewayClaims()).next_seqs
             for boot_id, next_seq in outbox.boots.items():
                 next_seqs[boot_id] = max(next_seq, next_seqs.get(boot_id, 0))
-    lines = []
-    for gateway_id in sorted(tallies.keys() | (audit.claims.keys() if day is None else set())):
-        claims = audit.claims.get(gateway_id)
-        boots = balance_boots(received=received[gateway_id], claims=claims)
-        if day is not None:
-            boots = [boot for boot in boots if boot.boot_id in active[gateway_id]]
-        here = outboxes.get(gateway_id)
-        dropped = 0 if claims is None else claims.dropped_readings
-        lines.append(
-            GatewayLine(
-                gateway_id,
-                tuple(boots),
-                add_tallies(tallies[gateway_id]),
-                dropped if here is None else max(dropped, here.readings_dropped),
-                0 if here is None else here.messages_pending + here.messages_dead,
-            )
-        )
+    lines = balance_gateways(journals, audit.claims, day=day, outboxes=outboxes)
     return Account(
         lines=tuple(lines),
         audit=audit,
@@ -153,10 +134,54 @@ def take_account(
     )
 
 
-def _note_newest(store: Store, audit: Audit) -> None:
-    """A gateway's newest status may have been taken by another ingest, or lie outside the day."""
-    for gateway_id, row in store.gateway_statuses().items():
-        claims = audit.claims.setdefault(gateway_id, GatewayClaims())
+def balance_gateways(
+    journals: Sequence[Path],
+    claims: Mapping[str, GatewayClaims],
+    *,
+    day: str | None = None,
+    outboxes: Mapping[str, OutboxAccount] | None = None,
+) -> list[GatewayLine]:
+    """One line for each gateway, from what journals hold and gateways said; the store is not asked.
+
+    Raises
+    ------
+    JournalError
+        If a folder holds no journal, or it is damaged.
+    """
+    tallies: dict[str, list[Tally]] = defaultdict(list)
+    received: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    active: dict[str, set[str]] = defaultdict(set)
+    for folder in journals:
+        for line in read_account(folder).lines:
+            if line.gateway_id and day in (None, line.day):
+                tallies[line.gateway_id].append(line.tally)
+                active[line.gateway_id].add(line.boot_id)
+        for (gateway_id, boot_id), ranges in read_seq_ranges(folder).items():
+            received[gateway_id][boot_id] += ranges
+    lines = []
+    for gateway_id in sorted(tallies.keys() | (claims.keys() if day is None else set())):
+        said = claims.get(gateway_id)
+        boots = balance_boots(received=received[gateway_id], claims=said)
+        if day is not None:
+            boots = [boot for boot in boots if boot.boot_id in active[gateway_id]]
+        here = None if outboxes is None else outboxes.get(gateway_id)
+        dropped = 0 if said is None else said.dropped_readings
+        lines.append(
+            GatewayLine(
+                gateway_id,
+                tuple(boots),
+                add_tallies(tallies[gateway_id]),
+                dropped if here is None else max(dropped, here.readings_dropped),
+                0 if here is None else here.messages_pending + here.messages_dead,
+            )
+        )
+    return lines
+
+
+def note_newest(statuses: Mapping[str, GatewayStatusRow], claims_of: dict[str, GatewayClaims]) -> None:
+    """Note a gateway's newest status: it may have been taken by another ingest, or lie outside the day."""
+    for gateway_id, row in statuses.items():
+        claims = claims_of.setdefault(gateway_id, GatewayClaims())
         if row.received_at_ms <= claims.said_at_ms:
             continue
         try:
@@ -166,9 +191,7 @@ def _note_newest(store: Store, audit: Audit) -> None:
 
 
 def _holes(line: GatewayLine) -> list[str]:
-    # A dropped message carried at least one reading: so many of the missing ones are accounted for.
-    unexplained = line.missing - line.dropped_readings
-    if unexplained <= 0:
+    if not line.unexplained:
         return []
     ranges = [
         f"boot {boot.boot_id} seq {first}" + ("" if first == last else f"-{last}")
@@ -176,7 +199,7 @@ def _holes(line: GatewayLine) -> list[str]:
         for first, last in boot.missing
     ]
     shown = ", ".join(ranges[:_RANGES_SHOWN]) + (", …" if len(ranges) > _RANGES_SHOWN else "")
-    return [f"{line.gateway_id}: {unexplained} messages were sent and never came: {shown}"]
+    return [f"{line.gateway_id}: {line.unexplained} messages were sent and never came: {shown}"]
 
 
 def _audit_holes(audit: Audit) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from poolwatch.clock import system_clock_ms
 from poolwatch.folder import DataFolder
 from poolwatch.journal_command import Journal, chosen_journals
 from poolwatch.options import DEFAULT_DATA_DIR, DataDir, StoreUrl
@@ -31,6 +32,7 @@ def reconcile(
     """
     from ingest.store.opening import open_store
     from poolwatch.reconcile import print_account, take_account
+    from poolwatch.reconciled import Reconciled, write_reconciled
 
     if day is not None and not _DAY.fullmatch(day):
         raise typer.BadParameter(f"{day!r} is no day: write it as 2026-11-24", param_hint="--day")
@@ -39,4 +41,17 @@ def reconcile(
     with closing(open_store(folder.store_url(store))) as opened:
         taken = take_account(journals, opened, day=day, outboxes=folder.outboxes())
     print_account(Console(), taken)
+    outcome = Reconciled(
+        at_ms=system_clock_ms(),
+        day=day,
+        checked_readings=taken.audit.checked,
+        found_readings=taken.audit.found,
+        holes=len(taken.holes),
+    )
+    try:
+        write_reconciled(folder.reconciled, outcome)
+    except OSError as error:
+        typer.echo(
+            f"ingest's metrics will not tell of this run: {folder.reconciled}: {error.strerror}", err=True
+        )
     raise typer.Exit(1 if taken.holes else 0)

@@ -46,15 +46,18 @@ def broker(
             envvar="POOLWATCH_BROKER_PRIVATE_NETWORK",
         ),
     ] = False,
+    monitor_port: MonitorPort = None,
+    monitor_host: MonitorHost = LOOPBACK,
     verbose: Verbose = False,
 ) -> None:
     """Run the MQTT broker: Mosquitto where it is installed, else the embedded one. Credentials come from the folder."""
     configure_logs(service="broker", verbose=verbose)
     from functools import partial
 
-    from ingest.broker import run_broker, write_broker_files
+    from ingest.broker import MOSQUITTO, broker_name, run_broker, write_broker_files
     from ingest.broker_watch import BrokerWatch, Watched
     from ingest.pki_files import PkiFiles
+    from poolwatch.broker_monitor import make_monitor_credential, watching_broker
 
     folder = DataFolder(data_dir)
     registry, credentials = folder.read_registry(), folder.read_credentials()
@@ -64,6 +67,9 @@ def broker(
             f"no certificate at {made}: make one with `poolwatch pki init --data-dir {data_dir}`"
         )
     server_pem = None if tls is False or not made.exists() else made
+    monitor = None
+    if monitor_port is not None and broker_name() == MOSQUITTO:
+        monitor = make_monitor_credential(host=host, port=port)
     write = partial(
         write_broker_files,
         folder.broker,
@@ -71,6 +77,7 @@ def broker(
         host=host,
         server_pem=server_pem,
         private_network=private_network,
+        monitor=monitor,
     )
     watched = Watched(folder.registry, folder.credentials, server_pem)
     with BrokerWatch(
@@ -80,7 +87,16 @@ def broker(
         clock=system_clock_ms,
     ) as watch:
         files = write(registry=registry, credentials=credentials)
-        code = run_broker(files, stop_on_signals(), watch=watch)
+        with watching_broker(
+            host=host,
+            port=port,
+            credential=monitor,
+            ca_file=None if server_pem is None else PkiFiles(folder.pki).bundle,
+            figures=watch.figures,
+            monitor_host=monitor_host,
+            monitor_port=monitor_port,
+        ):
+            code = run_broker(files, stop_on_signals(), watch=watch)
     raise typer.Exit(code)
 
 
@@ -93,10 +109,13 @@ def simulate(
         int | None,
         typer.Option(help="Start of the scenario in ms since 1970, so that a restart goes on in it."),
     ] = None,
+    monitor_port: MonitorPort = None,
+    monitor_host: MonitorHost = LOOPBACK,
     verbose: Verbose = False,
 ) -> None:
     """Run the simulated gateways of a scenario: water, probes, staff and faults, over the real wire."""
     configure_logs(service="simulate", verbose=verbose)
+    from poolwatch.gateway_monitor import watching_gateways
     from simulators.scenarios import build_scenario
     from simulators.service import run_scenario
 
@@ -108,6 +127,7 @@ def simulate(
         credentials=folder.read_credentials(),
         clock=system_clock_ms,
         stop=stop_on_signals(),
+        watch=watching_gateways(host=monitor_host, port=monitor_port, clock=system_clock_ms),
     )
 
 
@@ -171,13 +191,32 @@ def dashboards(
     port: Annotated[int, typer.Option(help="Port of pages and API.", envvar="POOLWATCH_PORT")] = 8080,
     replica: Annotated[str, typer.Option(help="Name of this replica in the publication log.")] = "public-1",
     store: StoreUrl = None,
+    monitor_port: MonitorPort = None,
+    monitor_host: MonitorHost = LOOPBACK,
     verbose: Verbose = False,
 ) -> None:
     """Serve the public pages, screens and API, and keep the publication log."""
     configure_logs(service="dashboards", verbose=verbose)
+    from contextlib import AbstractContextManager
+
+    from dashboards.public import health
+    from dashboards.public.metrics import BoardCollector
     from dashboards.public.service import run_dashboards
+    from dashboards.public.site import Site
+    from poolwatch.monitor import monitored
 
     folder = DataFolder(data_dir)
+
+    def watch(site: Site) -> AbstractContextManager[None]:
+        return monitored(
+            "dashboards",
+            host=monitor_host,
+            port=monitor_port,
+            gauges=BoardCollector(site).collect,
+            not_alive=lambda: health.not_alive(site),
+            not_ready=lambda: health.not_ready(site),
+        )
+
     run_dashboards(
         registry_path=folder.registry,
         public_dir=folder.public,
@@ -186,4 +225,5 @@ def dashboards(
         host=host,
         port=port,
         clock=system_clock_ms,
+        watch=watch,
     )

@@ -2,7 +2,8 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,9 +128,15 @@ def _gateway(
 
 
 def run_scenario(
-    scenario: Scenario, *, gateways_dir: Path, credentials: Credentials, clock: Clock, stop: threading.Event
+    scenario: Scenario,
+    *,
+    gateways_dir: Path,
+    credentials: Credentials,
+    clock: Clock,
+    stop: threading.Event,
+    watch: Callable[[Sequence[GatewayService]], AbstractContextManager[object]] = nullcontext,
 ) -> None:
-    """Run a scenario's gateways until `stop`, then send what is kept and close.
+    """Run a scenario's gateways until `stop`, then send what is kept and close; `watch` is around all of it.
 
     Raises
     ------
@@ -139,8 +146,9 @@ def run_scenario(
         If an outbox cannot be used, for example because another simulation runs in this folder.
     """
     services = build_gateways(scenario, gateways_dir=gateways_dir, credentials=credentials, clock=clock)
-    for service in services:
-        service.start_boot()
-        stop.wait(min(_SPREAD_S, scenario.interval_s) / len(services))
-    _log.info("simulating", scenario=scenario.name, pools=len(scenario.pools), gateways=len(services))
-    run_gateways(services, stop=stop)
+    with watch(services):
+        for service in services:
+            service.start_boot()
+            stop.wait(min(_SPREAD_S, scenario.interval_s) / len(services))
+        _log.info("simulating", scenario=scenario.name, pools=len(scenario.pools), gateways=len(services))
+        run_gateways(services, stop=stop)

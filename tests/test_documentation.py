@@ -11,7 +11,13 @@ from typer.main import get_command
 
 from analytics.counters import AnalyticsCounters
 from dashboards.public import api, pages
+from gateway.counters import GatewayCounters
+from gateway.figures import GatewayFigures
+from ingest.broker_watch import WatchFigures
+from ingest.clock_watch import ClockWatch
 from ingest.counters import IngestCounters
+from ingest.store.influx_address import InfluxAddress, render_address
+from poolwatch.account_watch import MessagesAccount, ReadingsAccount
 from poolwatch.main import app
 
 
@@ -69,9 +75,19 @@ def test_every_public_address_is_in_the_readme(readme: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "counters"), [("ingest", IngestCounters), ("analytics", AnalyticsCounters)]
+    ("service", "counters"),
+    [
+        ("ingest", IngestCounters),
+        ("ingest_account", ReadingsAccount),
+        ("ingest_account", MessagesAccount),
+        ("analytics", AnalyticsCounters),
+        ("broker", WatchFigures),
+        ("gateway", GatewayCounters),
+        ("gateway", GatewayFigures),
+    ],
 )
 def test_every_metric_is_described(pytestconfig: pytest.Config, service: str, counters: Any) -> None:
+    """What is computed when asked is compared in tests/integration/test_monitored_services.py, with services that run."""
     text = (Path(pytestconfig.rootpath) / "docs/operations.md").read_text(encoding="utf-8")
     for field in dataclasses.fields(counters):
         assert field.metadata["help"], field.name
@@ -80,6 +96,26 @@ def test_every_metric_is_described(pytestconfig: pytest.Config, service: str, co
             f"| {field.metadata['help']} |"
         )
         assert row in text
+
+
+def test_the_metrics_of_clocks_are_described(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    text = (Path(pytestconfig.rootpath) / "docs/operations.md").read_text(encoding="utf-8")
+    place = tmp_path / "ingest.toml"
+    place.write_text(render_address(InfluxAddress("http://127.0.0.1:1", "org", "token")), encoding="utf-8")
+    gauges = ClockWatch(f"influx:{place}", clock=lambda: 0).gauges()
+    assert gauges
+    for name, (says, _) in gauges.items():
+        assert f"| `poolwatch_ingest_{name}` | gauge | {says} |" in text
+
+
+def test_every_metric_that_a_panel_or_alarm_asks_for_exists(pytestconfig: pytest.Config) -> None:
+    text = (Path(pytestconfig.rootpath) / "docs/operations.md").read_text(encoding="utf-8")
+    kinds = dict(re.findall(r"^\| `(poolwatch_\w+)` \| (\w+) \|", text, re.MULTILINE))
+    suffixes = {"counter": "_total", "histogram": "_bucket", "gauge": ""}
+    on_the_wire = {f"{name}{suffixes[kind]}" for name, kind in kinds.items()}
+    asked = re.findall(r"poolwatch_\w+", text[text.index("### Panels and alarms") : text.index("## Clocks")])
+    assert len(asked) >= 30
+    assert set(asked) <= on_the_wire
 
 
 def test_every_table_of_judging_files_is_described(pytestconfig: pytest.Config) -> None:

@@ -1,6 +1,5 @@
 """The public JSON: pools, verdicts, stream, health, metrics. Read only."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from analytics.results import VerdictKind, VerdictState, decode_verdict
 from dashboards.public.board import Published
 from dashboards.public.errors import PublicError
+from dashboards.public.health import not_alive, not_ready
 from dashboards.public.site import Site
 from gateway.contract.times import format_timestamp
 
@@ -19,9 +19,6 @@ from gateway.contract.times import format_timestamp
 _HEARTBEAT_S = 10.0
 #: What a browser waits before it connects again. [ms]
 _RETRY_MS = 2000
-_STALE_AFTER_MS = 10_000
-#: Analytics writes every pool's state each minute; after three without one it is taken to be away. [ms]
-_UNJUDGED_AFTER_MS = 180_000
 #: Verdicts are looked for in these last days first: a pool has many years of them, and the newest are asked for.
 _LOOK_BACK_MS = (86_400_000, 30 * 86_400_000)
 
@@ -190,9 +187,12 @@ def _clock_event(now_ms: int) -> bytes:
 
 
 @router.get("/healthz", tags=["operation"], summary="Whether the process is alive")
-async def healthz() -> dict[str, str]:
-    """Return at once."""
-    await asyncio.sleep(0)
+def healthz(request: Request, response: Response) -> dict[str, Any]:
+    """Return 503 when the followers of store and log are stuck."""
+    reasons = not_alive(_site(request))
+    if reasons:
+        response.status_code = 503
+        return {"status": "not alive", "reasons": reasons}
     return {"status": "alive"}
 
 
@@ -200,24 +200,14 @@ async def healthz() -> dict[str, str]:
 def readyz(request: Request, response: Response) -> dict[str, Any]:
     """Return 503 and say what is wrong with store, log or analytics; what is in force is served on."""
     site = _site(request)
-    freshness = site.freshness
-    read_at_ms = freshness.store_read_at_ms
-    reasons = []
-    if read_at_ms is None or site.clock() - read_at_ms > _STALE_AFTER_MS:
-        since = "never" if read_at_ms is None else f"last at {format_timestamp(read_at_ms)}"
-        reasons.append(f"the store was not read ({since}): {freshness.store_error or 'starting'}")
-    elif freshness.judged_at_ms is None or site.clock() - freshness.judged_at_ms > _UNJUDGED_AFTER_MS:
-        since = "" if freshness.judged_at_ms is None else f" since {format_timestamp(freshness.judged_at_ms)}"
-        reasons.append(f"analytics wrote no state of a pool{since}: does it run on this store?")
-    if freshness.log_error is not None:
-        reasons.append(f"nothing new is published: {freshness.log_error}")
+    reasons = [*not_alive(site), *not_ready(site)]
     if reasons:
         response.status_code = 503
     return {
         "status": "not ready" if reasons else "ready",
         "reasons": reasons,
         "pools": len(site.board.registry.pools),
-        "publications_waiting_for_the_store": freshness.unstored,
+        "publications_waiting_for_the_store": site.freshness.unstored,
     }
 
 

@@ -65,6 +65,11 @@ class Subscriber:
         self._waiting: dict[str, Published] = {}
         self._news = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """Changes that it has not taken yet."""
+        return len(self._waiting)
+
     def offer(self, published: Published) -> None:
         """Hand over a change, from any thread."""
         if self._pool_id is None or published.snapshot["pool_id"] == self._pool_id:
@@ -288,6 +293,12 @@ class PublicBoard:
                 self._subscribers.discard(subscriber)
 
     @property
+    def stream_waiting(self) -> int:
+        """Changes that clients of the stream have not taken yet; at most one for each client and pool."""
+        with self._lock:
+            return sum(subscriber.waiting for subscriber in self._subscribers)
+
+    @property
     def stream_clients(self) -> int:
         """How many clients listen to the stream."""
         return len(self._subscribers)
@@ -327,5 +338,7 @@ class Freshness:
     store_error: str | None = None
     log_error: str | None = None
     judged_at_ms: int | None = None
+    round_at_ms: int | None = None
     unstored: int = 0
+    oldest_unstored_at_ms: int | None = None
     errors: dict[str, int] = field(default_factory=dict)

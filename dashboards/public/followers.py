@@ -57,6 +57,7 @@ class StateFollower:
                 self._count("follower")
                 _log.exception("following the store failed")
                 stop.wait(1.0)
+            self._freshness.round_at_ms = self._clock()
             stop.wait(_POLL_S)
 
     def step(self) -> int:
@@ -70,6 +71,7 @@ class StateFollower:
             self._freshness.store_read_at_ms = now_ms
             self._freshness.store_error = None
         except StoreError as error:
+            self._count("store")
             if self._freshness.store_error is None:
                 _log.warning("the store does not answer; what is in force is served on", error=str(error))
             self._freshness.store_error = str(error)
@@ -150,7 +152,9 @@ class LogFollower:
     def drain(self) -> None:
         """Store everything that is logged and not stored."""
         while rows := self._publication_log.unstored():
-            self._freshness.unstored = len(rows)
+            self._freshness.unstored = self._publication_log.count_unstored()
+            self._freshness.oldest_unstored_at_ms = rows[0][1].published_at_ms
             self._store.write_publications([row for _, row in rows], stored_at_ms=self._clock())
             self._publication_log.mark_stored(rows[-1][0], now_ms=self._clock())
         self._freshness.unstored = 0
+        self._freshness.oldest_unstored_at_ms = None

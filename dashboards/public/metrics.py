@@ -51,6 +51,30 @@ class BoardCollector(Collector):
                 "Since the store was last read.",
                 value=(site.clock() - read_at_ms) / 1000,
             )
+        for name, text, at_ms in (
+            (
+                "poolwatch_publications_oldest_unstored_age_seconds",
+                "Since the oldest publication that waits for the store; 0: none waits.",
+                site.freshness.oldest_unstored_at_ms or site.clock(),
+            ),
+            (
+                "poolwatch_judged_age_seconds",
+                "Since analytics wrote the newest state of a pool.",
+                site.freshness.judged_at_ms,
+            ),
+            (
+                "poolwatch_follower_age_seconds",
+                "Since the loop that follows the store came round.",
+                site.freshness.round_at_ms,
+            ),
+        ):
+            if at_ms is not None:
+                yield GaugeMetricFamily(name, text, value=(site.clock() - at_ms) / 1000)
+        yield GaugeMetricFamily(
+            "poolwatch_stream_waiting",
+            "Changes that clients of the stream have not taken yet.",
+            value=site.board.stream_waiting,
+        )
         states = [snapshot["state"] for snapshot in site.board.all()]
         pools = GaugeMetricFamily("poolwatch_pools", "Pools by the state that is shown.", labels=["state"])
         for state in STATE_ORDER:

@@ -82,6 +82,14 @@ class PublicationLog:
             for row in found
         ]
 
+    def count_unstored(self) -> int:
+        """How many rows the store does not have yet."""
+        with self._lock:
+            (count,) = self._connection.execute(
+                "SELECT count(*) FROM publication WHERE stored = 0"
+            ).fetchone()
+        return int(count)
+
     def mark_stored(self, up_to: int, *, now_ms: int) -> None:
         """Note that the store has every row up to a number, and forget what is long there."""
         with self._lock:

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import structlog
@@ -68,8 +70,9 @@ def run_dashboards(
     host: str,
     port: int,
     clock: Clock,
+    watch: Callable[[Site], AbstractContextManager[object]] = nullcontext,
 ) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT; `watch` is around that.
 
     Raises
     ------
@@ -114,7 +117,8 @@ def run_dashboards(
         thread.start()
     try:
         _log.info("serving", host=host, port=port, pools=len(registry.pools))
-        _Server(config, site.stopping).run()
+        with watch(site):
+            _Server(config, site.stopping).run()
     finally:
         stop.set()
         logged.set()

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 from ingest.journal.blocks import day_name
@@ -19,6 +19,7 @@ from ingest.journal.state import LOGBOOK, READINGS, TallyKey
 from ingest.journal.state_file import COUNT_COLUMNS
 from ingest.journal.view import JournalView, open_view
 
+_TALLIED = tuple(field.name for field in fields(Tally))
 #: Holes that are listed of one boot; all are counted.
 _HOLES_AT_MOST = 100
 
@@ -77,11 +78,10 @@ def read_seq_ranges(folder: Path) -> dict[tuple[str, str], list[tuple[int, int]]
 
 def add_tallies(tallies: Iterable[Tally]) -> Tally:
     """Sum of tallies."""
-    total: dict[str, int] = defaultdict(int)
+    total = [0] * len(_TALLIED)
     for tally in tallies:
-        for name, number in asdict(tally).items():
-            total[name] += number
-    return Tally(**total)
+        total = [had + getattr(tally, name) for had, name in zip(total, _TALLIED, strict=True)]
+    return Tally(*total)
 
 
 def boot_seqs(gateway_id: str, boot_id: str, ranges: list[tuple[int, int]]) -> BootSeqs:

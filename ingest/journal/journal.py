@@ -20,6 +20,7 @@ unknown then.
 """
 
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,9 +29,10 @@ from ingest.journal.blocks import message_of
 from ingest.journal.compression import compress_oldest
 from ingest.journal.connections import take_lock, transaction, translated_errors
 from ingest.journal.days import Days
+from ingest.journal.figures import FolderFigures, folder_figures
 from ingest.journal.late import Key, Late, LateRow, key_of, write_late
 from ingest.journal.records import Appending, JournalMessage
-from ingest.journal.releases import Release, has_requests, releases_waiting, write_released
+from ingest.journal.releases import Release, count_requests, has_requests, releases_waiting, write_released
 from ingest.journal.retention import clean, prune
 from ingest.journal.runs import source_number
 from ingest.journal.state_file import read_marks
@@ -175,6 +177,23 @@ class Journal:
             with transaction(connection):
                 write_released(connection, releases, refused=refused, duplicates=duplicates)
             self._release = read_marks(connection).release
+
+    # What operators watch; no call waits for another one's work.
+
+    def figures(self) -> FolderFigures:
+        """Days and bytes of the folder."""
+        with translated_errors(self._folder):
+            return folder_figures(self._folder)
+
+    def releases_asked_for(self) -> int:
+        """Requests for releases from quarantine that are not carried out yet."""
+        with translated_errors(self._folder):
+            return count_requests(self._folder, after=self._release)
+
+    @property
+    def checkpoint_age_s(self) -> float:
+        """Since the state was last written; it is not while nothing comes. [s]"""
+        return time.monotonic() - self._writing.checkpointed_at_s
 
     # Upkeep.
 

@@ -133,6 +133,19 @@ def read_requests(folder: Path, *, after: int = 0, limit: int = -1) -> list[Requ
     ]
 
 
+def count_requests(folder: Path, *, after: int) -> int:
+    """How many requests have an id above `after`; 0 where nobody ever asked."""
+    path = folder / NAME
+    if not path.exists():
+        return 0
+    connection = connect_readable(path, layout=_LAYOUT)
+    try:
+        found = connection.execute("SELECT count(*) FROM request WHERE id > ?", (after,)).fetchone()
+    finally:
+        connection.close()
+    return int(found[0])
+
+
 def has_requests(folder: Path, *, after: int) -> bool:
     """Whether somebody asked for more."""
     return bool(read_requests(folder, after=after, limit=1))

@@ -53,6 +53,7 @@ class Writing:
         self._settled_file: sqlite3.Connection | None = None
         self._day: DayFile | None = None
         self._next_checkpoint_s = 0.0
+        self.checkpointed_at_s = time.monotonic()
         self.recent = Recent()
         with translated_errors(folder):
             self.state_file = open_state_for_writing(folder / NAME, self._days.follows())
@@ -206,8 +207,9 @@ class Writing:
         with self._state_lock, transaction(self.state_file):
             write_checkpoint(self.state_file, self._state, days_differ=self.days_differ)
         self._state.settled(keep_sources=_SOURCES_IN_MEMORY, keep_ranges=NEWEST_RANGES)
-        took_s = time.monotonic() - begun_s
-        self._next_checkpoint_s = time.monotonic() + max(_CHECKPOINT_EVERY_S, _CHECKPOINT_REST * took_s)
+        self.checkpointed_at_s = time.monotonic()
+        took_s = self.checkpointed_at_s - begun_s
+        self._next_checkpoint_s = self.checkpointed_at_s + max(_CHECKPOINT_EVERY_S, _CHECKPOINT_REST * took_s)
 
     def checkpoint_if_due(self) -> None:
         """Write the state if the last time is a while ago; it is only put off if it cannot be, the messages are safe."""

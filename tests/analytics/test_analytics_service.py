@@ -300,6 +300,48 @@ def test_the_state_of_every_registered_pool_is_written_each_minute(store: Sqlite
     assert [row.at_ms - T0 for row in rows if row.pool_id == "pool-b"] == [0, 60_000, 120_000, 180_000]
 
 
+def test_facts_ahead_of_the_clock_are_told_until_none_came_for_ten_minutes(store: SqliteStore) -> None:
+    service = service_of(store, make_registry(make_pool()))
+
+    def arrive(at_ms: int, *, ahead_ms: int) -> None:
+        batch = batch_of_rows(all_sensors("pool-a", at_ms))
+        store.write(IngestBatch(readings=batch), stored_at_ms=at_ms + ahead_ms)
+
+    arrive(T0, ahead_ms=30_000)
+    service.step(T0)
+    assert service.not_ready() == []
+    arrive(T0 + 2000, ahead_ms=30_001)
+    service.step(T0 + 2000)
+    arrive(T0 + 4000, ahead_ms=30_001)
+    service.step(T0 + 4000)
+    (reason,) = service.not_ready()
+    assert "stamped ahead" in reason
+    assert service.counters.fast_clocks == 2
+    service.step(T0 + 603_999)
+    assert service.not_ready() == [reason]
+    service.step(T0 + 604_000)
+    assert service.not_ready() == []
+
+
+def test_queues_and_ages_are_counted(store: SqliteStore) -> None:
+    service = service_of(store, make_registry(make_pool("pool-a"), make_pool("pool-b")))
+    service.step(T0)
+    store.write(IngestBatch(readings=batch_of_rows(all_sensors("pool-a", T0 + 1000))), stored_at_ms=T0 + 1000)
+    service.step(T0 + 3500)
+    counters = service.counters
+    assert (counters.arrival_age_ms, counters.arrivals_waiting, counters.waiting_pools) == (2500, 0, 0)
+    store.write_publications(
+        [publication("pool-a", T0 + 4000, measured_at_ms=T0 + 1000)], stored_at_ms=T0 + 4000
+    )
+    service.step(T0 + 4000)
+    store.write_publications(
+        [publication("pool-a", T0 + 5000, measured_at_ms=T0 + 1000)], stored_at_ms=T0 + 5000
+    )
+    service.step(T0 + 5000)
+    # A publication that ends no lapse is judged with the next reading.
+    assert counters.waiting_pools == 1
+
+
 def test_a_pool_that_cannot_be_judged_does_not_stop_the_others(store: SqliteStore) -> None:
     broken = changed(make_pool("pool-b"), profile="no-such-profile")
     service = service_of(store, make_registry(broken, make_pool()))

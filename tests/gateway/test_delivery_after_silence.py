@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.contract.receipts import Receipt
-from gateway.delivery import Delivery, GatewayCounters, Pace
+from gateway.counters import GatewayCounters
+from gateway.delivery import Delivery, Pace
 from gateway.outbox import Draft, Outbox
 from gateway.publisher import Acknowledged, Connected, Event, Publisher
 
@@ -47,6 +48,21 @@ def rounds(delivery: Delivery, from_ms: int, to_ms: int) -> None:
     for now_ms in range(from_ms, to_ms, 500):
         delivery.take_events(now_ms)
         delivery.send_backlog(now_ms)
+
+
+def test_what_is_sent_again_and_what_came_back_is_counted(outbox: Outbox) -> None:
+    broker, counters = ForgetfulBroker(), GatewayCounters()
+    delivery = Delivery(
+        gateway_id="g", outbox=outbox, publisher=broker, pace=Pace(resend_after_s=10.0), counters=counters
+    )
+    rounds(delivery, 0, 3 * (RESEND_MS + 1500))
+    assert delivery.under_way == 2
+    assert counters.resent > 0
+    assert counters.sent == len(broker.sent) == 2 + counters.resent
+    assert (delivery.heard_at_ms, counters.receipts, counters.connections) == (0, 0, 1)
+    broker.happened.append(Receipt("b", [(0, 1)]))
+    delivery.take_events(40_000)
+    assert (delivery.under_way, delivery.heard_at_ms, counters.receipts) == (0, 40_000, 1)
 
 
 def test_four_times_lost_in_silence_and_once_after_it_is_not_given_up(outbox: Outbox) -> None:

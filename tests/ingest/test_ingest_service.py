@@ -1,5 +1,6 @@
 """The loop, with a broker and a store that do as they are told."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from ingest.journal.records import Appending
 from ingest.registry_source import RegistrySource
 from ingest.service import IngestService
 from ingest.store.batches import IngestBatch, WriteOutcome
+from ingest.store.records import GatewayStatusRow
+from ingest.subscriber_figures import SubscriberFigures
 from ingest.validation import Assessment, assess
 
 TOPIC = "pools/north/gateways/gw-a/readings"
@@ -42,6 +45,9 @@ class FakeSubscriber:
     @property
     def is_drained(self) -> bool:
         return not self.waiting
+
+    def figures(self) -> SubscriberFigures:
+        return SubscriberFigures()
 
     def start(self) -> None:
         """Nothing to connect to."""
@@ -249,3 +255,32 @@ def test_the_registry_in_force_is_stored_once_and_not_again_if_the_store_has_it(
     stop.set()
     again.run(stop)
     assert store.registries == []
+
+
+def test_what_operators_watch_is_told_even_if_the_folder_is_gone(bench: Bench, tmp_path: Path) -> None:
+    told = {name: number for name, (_, number) in bench.service.gauges().items()}
+    assert (told["journal_days"], told["releases_waiting"], told["connected"]) == (0, 0, 1)
+    (tmp_path / "journal").rename(tmp_path / "elsewhere")
+    told = {name: number for name, (_, number) in bench.service.gauges().items()}
+    (tmp_path / "elsewhere").rename(tmp_path / "journal")
+    assert math.isnan(told["journal_days"])
+    assert math.isnan(told["releases_waiting"])
+    assert told["connected"] == 1
+
+
+def test_statuses_are_kept_for_who_wants_them(bench: Bench, wait_until: WaitUntil) -> None:
+    wanted: dict[str, GatewayStatusRow] = {}
+    bench.service.statuses = wanted
+    for next_seq in (1, 2):
+        body = b'{"state":"online","boot_id":"b","since":"2026-07-01T08:00:00Z","next_seq":%d,"outbox":[],"dropped":[]}'
+        bench.subscriber.waiting.append(
+            Incoming("gateways/gw-a/status", body % next_seq, bench.now_ms, next_seq, 1)
+        )
+    with bench.running():
+        wait_until(lambda: len(bench.subscriber.acknowledged) == 2)
+    assert wanted["gw-a"].body.count(b'"next_seq":2') == 1
+    histograms = {
+        name: latencies.observed().number for name, (_, latencies) in bench.service.latencies().items()
+    }
+    assert histograms["journal_commit_seconds"] == histograms["taken_in_seconds"] >= 1
+    assert histograms["store_write_seconds"] >= 1

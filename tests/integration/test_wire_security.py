@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,10 +83,11 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 @contextmanager
-def _broker(folder: DataFolder) -> Iterator[Path]:
+def _broker(folder: DataFolder, *more: str) -> Iterator[Path]:
     log = folder.root / "broker.log"
     port = str(folder.read_credentials().services["ingest"].port)
-    arguments = [sys.executable, "-m", "poolwatch", "broker", "--data-dir", str(folder.root), "--port", port]
+    command = ("broker", "--data-dir", str(folder.root), "--port", port, *more)
+    arguments = [sys.executable, "-m", "poolwatch", *command]
     with log.open("wb") as file:
         process = subprocess.Popen(arguments, stdout=file, stderr=file)
     try:
@@ -257,6 +259,29 @@ def test_ingest_and_a_gateway_meet_over_tls(folder: DataFolder) -> None:
         finally:
             ingest.terminate()
             ingest.wait(20)
+
+
+def test_the_monitor_hears_the_broker_over_tls(folder: DataFolder) -> None:
+    port = _port()
+
+    def told() -> dict[str, float]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return {}
+        return {name: float(number) for name, number in (line.split() for line in lines if line[0] != "#")}
+
+    with _broker(folder, "--monitor-port", str(port)):
+        _until(lambda: told().get("poolwatch_broker_uptime_s", 0.0) > 0, "the broker speaks of itself")
+        assert told()["poolwatch_broker_certificate_days_left"] > 30
+        assert "poolwatch-monitor" in (folder.broker / "passwords").read_text()
+        # Credentials that change are written with the monitor's beside them, and it stays connected.
+        run(folder, "credentials", "rotate", "gw-a")
+        assert "poolwatch-monitor" in (folder.broker / "passwords").read_text()
+        assert told()["poolwatch_broker_reloads_total"] >= 1
+        before_s = told()["poolwatch_broker_uptime_s"]
+        _until(lambda: told()["poolwatch_broker_uptime_s"] > before_s, "it speaks on")
 
 
 def test_passwords_are_shown_when_made_and_exported_and_never_listed(folder: DataFolder) -> None:

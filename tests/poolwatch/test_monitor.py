@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from poolwatch.monitor import Monitor, monitored, stuck
+from ingest.latencies import Latencies
+from poolwatch.monitor import Monitor, as_histograms, fields_as_metrics, monitored, stuck
 from poolwatch.ports import PortTakenError
 
 LOOPBACK = "127.0.0.1"
@@ -117,3 +118,43 @@ def test_a_loop_is_stuck_after_a_minute_without_a_round() -> None:
     assert stuck(T0 + 30_000, started_ms=T0, clock=lambda: T0 + 89_999, what="judged") == []
     (reason,) = stuck(T0 + 30_000, started_ms=T0, clock=lambda: T0 + 90_000, what="judged")
     assert "nothing was judged since 2026-07-01T08:00:30.000Z" in reason
+
+
+def test_a_histogram_is_told_with_its_buckets() -> None:
+    latencies = Latencies()
+    for seconds in (0.002, 0.2, 60.0):
+        latencies.observe(seconds)
+    (metric,) = as_histograms("bench", {"wait_seconds": ("How long.", latencies)})
+    told = {
+        (sample.name.rpartition("_")[2], *sample.labels.values()): sample.value for sample in metric.samples
+    }
+    assert (metric.name, metric.type, metric.documentation) == (
+        "poolwatch_bench_wait_seconds",
+        "histogram",
+        "How long.",
+    )
+    assert (told["bucket", "0.001"], told["bucket", "0.003"], told["bucket", "0.3"]) == (0, 1, 2)
+    assert (told["bucket", "30.0"], told["bucket", "+Inf"]) == (2, 3)
+    assert told["count",] == 3
+    assert told["sum",] == pytest.approx(60.202)
+
+
+def test_the_same_numbers_of_several_are_told_by_a_label() -> None:
+    counters, gauges = fields_as_metrics(
+        "bench", {"gw-a": Numbers(taken=3), "gw-b": Numbers(waiting=4)}, label="gateway_id"
+    )
+    assert [(sample.name, sample.labels["gateway_id"], sample.value) for sample in counters.samples] == [
+        ("poolwatch_bench_taken_total", "gw-a", 3),
+        ("poolwatch_bench_taken_total", "gw-b", 0),
+    ]
+    assert [sample.value for sample in gauges.samples] == [0, 4]
+    assert fields_as_metrics("bench", {}, label="gateway_id") == []
+
+
+def test_a_monitor_may_have_gauges_alone() -> None:
+    monitor = Monitor(service="bench", host=LOOPBACK, port=0)
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{monitor.port}/metrics", timeout=5) as answer:
+            assert answer.read() == b""
+    finally:
+        monitor.close()
