@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -83,6 +83,7 @@ class IngestService:
         clock: Clock,
         counters: IngestCounters | None = None,
         store_has_registry: str | None = None,
+        store_away: Callable[[], str] = str,
         keep_days: int | None = None,
     ) -> None:
         self.counters = counters if counters is not None else IngestCounters()
@@ -92,6 +93,7 @@ class IngestService:
         self._clock = clock
         self._receipts = ReceiptBook()
         self._writer = StoreWriter(journal, store, clock=clock, counters=self.counters)
+        self._store_away = store_away
         self._keep_days = keep_days
         self._look_at_registry_s = 0.0
         self._alarm = QuarantineAlarm()
@@ -169,6 +171,9 @@ class IngestService:
             reasons.append("the broker is not connected: see that it runs, and ingest's credentials")
         if self._journal_error:
             reasons.append(f"nothing is acknowledged: {self._journal_error}")
+        away = self._store_away()
+        if away:
+            reasons.append(f"the store is away, messages wait in the journal: {away}")
         waiting_ms = self.counters.waiting_since_ms
         if waiting_ms and self._clock() - waiting_ms > _STORE_BEHIND_MS:
             cause = self._writer.error or "it takes rows more slowly than they come"
