@@ -25,7 +25,7 @@ from pathlib import Path
 
 from ingest.incoming import Incoming
 from ingest.journal.blocks import message_of
-from ingest.journal.compression import compress_oldest
+from ingest.journal.compression import compress_some
 from ingest.journal.connections import take_lock, transaction, translated_errors
 from ingest.journal.days import Days
 from ingest.journal.late import Key, Late, LateRow, key_of, write_late
@@ -183,16 +183,16 @@ class Journal:
     # Upkeep.
 
     def maintain(self, now_ms: int, *, keep_days: int | None = None) -> bool:
-        """Do a part of the upkeep: remove days that are too old, compress one closed day; whether more waits.
+        """Do a part of the upkeep: remove days that are too old, compress some of a closed day; whether more waits.
 
-        Meant for a thread of its own: it holds up `append_many` for some milliseconds at most.
+        Meant for a thread of its own: a part takes about a second, and holds up `append_many` for some milliseconds at most.
         """
         with self._lock, translated_errors(self._folder):
             self._writing.write_if_due()
         if keep_days is not None:
             self.prune(keep_days=keep_days, now_ms=now_ms)
         with self._upkeep_lock, translated_errors(self._folder):
-            return compress_oldest(self._folder)
+            return compress_some(self._folder)
 
     def prune(self, *, keep_days: int, now_ms: int) -> list[str]:
         """Remove days received before the last `keep_days` whose messages are all in the store; gives their names."""
