@@ -2,10 +2,11 @@
 
 Messages: sent = received + still at the gateway + missing.
 Readings: received = stored + duplicate + quarantined + in flight.
-What a gateway dropped stands apart. `holes` says in words what is missing; an account without holes is closed.
+What a gateway dropped stands apart, and so do readings of cloned messages, which count as received once somebody releases
+them. `holes` says in words what is missing; an account without holes is closed.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from gateway.contract.errors import MessageError
 from gateway.contract.times import format_timestamp
 from gateway.outbox_records import OutboxAccount
 from ingest.journal.account import add_tallies, read_account, read_seq_ranges
+from ingest.journal.quarantine import count_cloned_readings
 from ingest.journal.records import Tally
 from ingest.seq_balance import BootBalance, GatewayClaims, balance_boots
 from ingest.store.ports import Store
@@ -40,6 +42,7 @@ class GatewayLine:
     tally: Tally
     dropped_readings: int
     kept_here: int = 0
+    cloned_readings: int = 0
 
     @property
     def stored(self) -> int:
@@ -118,6 +121,7 @@ def take_account(
         for (gateway_id, boot_id), ranges in read_seq_ranges(folder).items():
             received[gateway_id][boot_id] += ranges
         audit_journal(folder, store, audit, day=day)
+    cloned = _cloned_readings(journals, day)
     _note_newest(store, audit)
     for gateway_id, outbox in outboxes.items():
         if outbox.messages_sent or gateway_id in audit.claims:
@@ -139,6 +143,7 @@ def take_account(
                 add_tallies(tallies[gateway_id]),
                 dropped if here is None else max(dropped, here.readings_dropped),
                 0 if here is None else here.messages_pending + here.messages_dead,
+                cloned[gateway_id],
             )
         )
     return Account(
@@ -151,6 +156,16 @@ def take_account(
         verdicts=counts.verdicts,
         holes=(*(hole for line in lines for hole in _holes(line)), *_audit_holes(audit)),
     )
+
+
+def _cloned_readings(journals: Sequence[Path], day: str | None) -> Counter[str]:
+    """Readings of cloned messages by gateway."""
+    counts: Counter[str] = Counter()
+    for folder in journals:
+        for (gateway_id, received_on), readings in count_cloned_readings(folder).items():
+            if day in (None, received_on):
+                counts[gateway_id] += readings
+    return counts
 
 
 def _note_newest(store: Store, audit: Audit) -> None:
@@ -215,7 +230,7 @@ def print_account(console: Console, account: Account) -> None:
     )
     for table, names in (
         (messages, ("sent", "received", "at gateway", "missing", "came again")),
-        (readings, ("received", "stored", "duplicate", "quarantined", "in flight", "dropped")),
+        (readings, ("received", "stored", "duplicate", "quarantined", "in flight", "cloned", "dropped")),
     ):
         table.add_column("gateway", no_wrap=True)
         for name in names:
@@ -263,5 +278,6 @@ def _readings(line: GatewayLine) -> tuple[int, ...]:
         tally.store_duplicates,
         tally.quarantined_readings,
         tally.in_flight_readings,
+        line.cloned_readings,
         line.dropped_readings,
     )
