@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from gateway.contract.codec import encode_receipt
+from gateway.contract.receipts import INTERVAL_S
 from gateway.contract.times import Clock, format_timestamp
 from gateway.contract.topics import TopicKind
 from ingest.backoff import Backoff
@@ -18,7 +19,7 @@ from ingest.intake import assess_many
 from ingest.journal.journal import Journal
 from ingest.journal.records import Appended, Appending
 from ingest.quarantine_alarm import QuarantineAlarm
-from ingest.receipt_book import INTERVAL_S, ReceiptBook
+from ingest.receipt_book import ReceiptBook
 from ingest.registry_source import RegistrySource
 from ingest.store.ports import ReadingWriter
 from ingest.store.records import RegistryVersionRow
