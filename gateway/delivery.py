@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.contract.receipts import Receipt
+from gateway.contract.receipts import INTERVAL_S, Receipt
 from gateway.counters import GatewayCounters
+from gateway.errors import InputError
 from gateway.outbox import Outbox, OutboxMessage
 from gateway.publisher import Acknowledged, Connected, Disconnected, Publisher
 
@@ -38,6 +39,12 @@ class Pace:
     Live messages are always sent at once. Of the backlog at most `backlog_window` wait for the broker and at most
     `unconfirmed_window` for receipts, so that neither broker nor ingest is flooded after an outage. The second one opens
     by and by while receipts come soon, and closes while they come late: a city's gateways share what ingest can take.
+
+    Raises
+    ------
+    InputError
+        If `resend_after_s` is shorter than the time between two receipts: everything would be sent again and again, and
+        given up in the end.
     """
 
     #: How long after the broker's acknowledgement a receipt may take. [s]
@@ -47,6 +54,13 @@ class Pace:
     unconfirmed_window: int = 10_000
     #: The longest a step waits for a message or a receipt before it looks again. [s]
     longest_wait_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.resend_after_s >= INTERVAL_S:
+            raise InputError(
+                f"resend_after_s is {self.resend_after_s}: ingest gives a gateway a receipt each {INTERVAL_S} s, so wait at "
+                "least as long before a message is sent again"
+            )
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
+from gateway.contract.tls import shake_hands
 from gateway.publisher_wire import Acknowledgements, WireError, publish_head, publish_packet
 
 #: Packet ids below belong to paho (subscriptions, the status); messages have all others.
@@ -74,6 +75,13 @@ class BulkClient(mqtt.Client):
         with self._own_lock:
             self._in_flight.clear()  # a new connection, of a clean session: nothing is under way on it
         return _BulkSocket(super()._create_socket(), self._take_acknowledged)
+
+    def _ssl_wrap_socket(self, tcp_sock: Any) -> Any:
+        # paho's own leaves the socket open, for the garbage collection to find, when the handshake fails.
+        context = self._ssl_context
+        if context is None:
+            raise RuntimeError("TLS is asked for without settings: give them by `tls_set_context`")
+        return shake_hands(context, tcp_sock, host=self._host, within_s=self._connect_timeout)
 
     def _take_acknowledged(self, packet_ids: list[int]) -> None:
         with self._own_lock:

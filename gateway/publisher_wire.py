@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from gateway.contract.mqtt import encoded_length
+
 _PUBLISH_QOS_1 = b"\x32"
 _PUBACK = 0x40
 #: A length is written seven bits a byte; a higher one means that more follow. It has four bytes at most.
@@ -22,16 +24,7 @@ def publish_head(topic: str) -> bytes:
 def publish_packet(head: bytes, packet_id: int, payload: bytes) -> bytes:
     """A PUBLISH packet at QoS 1, not retained, with a head from `publish_head` and a packet id of 1 to 65,535."""
     remaining = len(head) + 2 + len(payload)
-    return b"".join((_PUBLISH_QOS_1, _length(remaining), head, packet_id.to_bytes(2, "big"), payload))
-
-
-def _length(remaining: int) -> bytes:
-    encoded = bytearray()
-    while remaining > _SEVEN_BITS:
-        encoded.append(remaining & _SEVEN_BITS | 0x80)
-        remaining >>= 7
-    encoded.append(remaining)
-    return bytes(encoded)
+    return b"".join((_PUBLISH_QOS_1, encoded_length(remaining), head, packet_id.to_bytes(2, "big"), payload))
 
 
 class Acknowledgements:

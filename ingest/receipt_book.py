@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from gateway.contract.receipts import Receipt
+from gateway.contract.receipts import INTERVAL_S, Receipt
 
-#: The contract's shortest time between two receipts for one gateway.
-INTERVAL_S = 1.0
 #: The contract's most ranges of one receipt.
 _MAX_RANGES = 1000
 

@@ -10,13 +10,17 @@ import structlog
 from gateway.contract.credentials import Credential
 from gateway.contract.times import Clock
 from ingest.counters import IngestCounters
+from ingest.errors import RegistryUnusableError
 from ingest.journal.journal import Journal
 from ingest.registry_source import RegistrySource
 from ingest.service import IngestService
-from ingest.store.opening import await_store
-from ingest.store.ports import Store, StoreUnavailableError
+from ingest.store.opening import DeferredStore
+from ingest.store.ports import StoreUnavailableError
 from ingest.subscriber import MqttSubscriber
 from ingest.subscriber_share import ShareMember
+
+#: Between two attempts to begin while something that ingest cannot do without is away. [s]
+_RETRY_S = 2.0
 
 _log = structlog.get_logger()
 
@@ -35,7 +39,11 @@ def opened_ingest(
     counters: IngestCounters | None = None,
     is_retiring: bool = False,
 ) -> Iterator[IngestService | None]:
-    """Give an ingest that is ready to run; None if `stop` came before the store could be opened.
+    """Give an ingest that is ready to run; None if `stop` came before that.
+
+    The store may be away: messages are taken into the journal, and the store gets them when it can be opened. It is
+    waited for only where nothing can be done without it: the registry's file cannot be used and the store has the one
+    before, or the messages of a session that ends are to be stored.
 
     Parameters
     ----------
@@ -59,13 +67,12 @@ def opened_ingest(
     StoreError
         If the store's address cannot be used.
     """
-    store = await_store(store_url, stop)
-    if store is None:
-        yield None
-        return
-    with closing(store):
-        known = _registry_text(store)
-        registry = RegistrySource(registry_path, fallback=known)
+    with closing(DeferredStore(store_url)) as store:
+        begun = _begin(registry_path, store, stop, needs_store=is_retiring)
+        if begun is None:
+            yield None
+            return
+        registry, known = begun
         with closing(Journal(journal_folder)) as journal:
             yield IngestService(
                 subscriber=MqttSubscriber(credential, clock=clock, member=member, is_retiring=is_retiring),
@@ -75,13 +82,34 @@ def opened_ingest(
                 clock=clock,
                 counters=counters,
                 store_has_registry=known,
+                store_away=lambda: store.away,
                 keep_days=keep_days,
             )
 
 
-def _registry_text(store: Store) -> str | None:
+def _begin(
+    registry_path: Path, store: DeferredStore, stop: threading.Event, *, needs_store: bool
+) -> tuple[RegistrySource, str | None] | None:
+    """Registry in force, and the newest one that the store is known to have; None if `stop` came first."""
+    while not stop.is_set():
+        known, is_away = _registry_text(store)
+        if not (is_away and needs_store):
+            try:
+                return RegistrySource(registry_path, fallback=known), known
+            except RegistryUnusableError:
+                if not is_away:
+                    raise
+                _log.error(
+                    "the registry's file cannot be used, and the store is away that has the one before"
+                )
+        stop.wait(_RETRY_S)
+    return None
+
+
+def _registry_text(store: DeferredStore) -> tuple[str | None, bool]:
+    """Newest registry that the store has, and whether it is away and cannot tell."""
     try:
-        return store.registry_text()
+        return store.registry_text(), False
     except StoreUnavailableError as error:
         _log.warning("the store does not tell the last registry now", error=str(error))
-        return None
+        return None, True

@@ -2,12 +2,13 @@
 
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import structlog
 
 from gateway.contract.codec import encode_receipt
+from gateway.contract.receipts import INTERVAL_S
 from gateway.contract.times import Clock, format_timestamp
 from gateway.contract.topics import TopicKind
 from ingest.backoff import Backoff
@@ -20,7 +21,7 @@ from ingest.journal.journal import Journal
 from ingest.journal.records import Appended, Appending
 from ingest.latencies import Latencies
 from ingest.quarantine_alarm import QuarantineAlarm
-from ingest.receipt_book import INTERVAL_S, ReceiptBook
+from ingest.receipt_book import ReceiptBook
 from ingest.registry_source import RegistrySource
 from ingest.store.ports import ReadingWriter
 from ingest.store.records import GatewayStatusRow, RegistryVersionRow
@@ -91,6 +92,7 @@ class IngestService:
         clock: Clock,
         counters: IngestCounters | None = None,
         store_has_registry: str | None = None,
+        store_away: Callable[[], str] = str,
         keep_days: int | None = None,
     ) -> None:
         self.counters = counters if counters is not None else IngestCounters()
@@ -105,6 +107,7 @@ class IngestService:
         self._journal_latencies = Latencies()
         self._taken_in_latencies = Latencies()
         self._writer = StoreWriter(journal, self._store, clock=clock, counters=self.counters)
+        self._store_away = store_away
         self._keep_days = keep_days
         self._look_at_registry_s = 0.0
         self._alarm = QuarantineAlarm()
@@ -189,6 +192,9 @@ class IngestService:
             reasons.append("the broker is not connected: see that it runs, and ingest's credentials")
         if self._journal_error:
             reasons.append(f"nothing is acknowledged: {self._journal_error}")
+        away = self._store_away()
+        if away:
+            reasons.append(f"the store is away, messages wait in the journal: {away}")
         waiting_ms = self.counters.waiting_since_ms
         if waiting_ms and self._clock() - waiting_ms > _STORE_BEHIND_MS:
             cause = self._writer.error or "it takes rows more slowly than they come"

@@ -16,7 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.contract.credentials import Credential
 from gateway.contract.times import Clock
-from gateway.contract.tls import tls_context
+from gateway.contract.tls import shake_hands, tls_context
 from ingest.subscriber_peeler import Peeler
 from ingest.subscriber_socket import PeelingSocket
 
@@ -68,14 +68,17 @@ class _Client(Client):
         self._number = number
 
     def _create_socket(self) -> "SocketLike":
-        keepalive, self._keepalive = self._keepalive, _HANDSHAKE_WITHIN_S
-        try:
-            connected: Any = super()._create_socket()
-        finally:
-            self._keepalive = keepalive
+        connected: Any = super()._create_socket()
         peeler = Peeler(with_properties=self._protocol == MQTT_5, connection=self._number)
         self.peeling = PeelingSocket(connected, peeler, self._clock)
         return self.peeling
+
+    def _ssl_wrap_socket(self, tcp_sock: Any) -> Any:
+        # paho's own leaves the socket open, for the garbage collection to find, when the handshake fails.
+        context = self._ssl_context
+        if context is None:
+            raise RuntimeError("TLS is asked for without settings: give them by `tls_set_context`")
+        return shake_hands(context, tcp_sock, host=self._host, within_s=_HANDSHAKE_WITHIN_S)
 
     def note_received(self) -> None:
         """The broker is alive: paho, who does not see the messages, needs no answer to its ping."""

@@ -2,6 +2,8 @@
 
 import struct
 
+from gateway.contract.mqtt import encoded_length
+
 _PUBLISH_QOS_1 = 0x32
 #: Without a reason code, which is success, a PUBACK has four bytes: 40 02 and the packet id.
 _PUBACK = 0x4002_0000
@@ -64,14 +66,4 @@ def _publish(
     name = topic.encode()
     properties = b"\x00" if with_properties else b""
     body = b"".join((len(name).to_bytes(2), name, packet_id.to_bytes(2), properties, payload))
-    return b"".join((bytes((first,)), _length(len(body)), body))
-
-
-def _length(number: int) -> bytes:
-    """MQTT's number of variable length."""
-    encoded = bytearray()
-    while True:
-        number, low = number >> 7, number & 0x7F
-        encoded.append(low | 0x80 if number else low)
-        if not number:
-            return bytes(encoded)
+    return b"".join((bytes((first,)), encoded_length(len(body)), body))

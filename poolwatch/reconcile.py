@@ -2,10 +2,11 @@
 
 Messages: sent = received + still at the gateway + missing.
 Readings: received = stored + duplicate + quarantined + in flight.
-What a gateway dropped stands apart. `holes` says in words what is missing; an account without holes is closed.
+What a gateway dropped stands apart, and so do readings of cloned messages, which count as received once somebody releases
+them. `holes` says in words what is missing; an account without holes is closed.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from gateway.contract.errors import MessageError
 from gateway.contract.times import format_timestamp
 from gateway.outbox_records import OutboxAccount
 from ingest.journal.account import add_tallies, read_account, read_seq_ranges
+from ingest.journal.quarantine import count_cloned_readings
 from ingest.journal.records import Tally
 from ingest.seq_balance import BootBalance, GatewayClaims, balance_boots
 from ingest.store.ports import Store
@@ -40,6 +42,7 @@ class GatewayLine:
     tally: Tally
     dropped_readings: int
     kept_here: int = 0
+    cloned_readings: int = 0
 
     @property
     def stored(self) -> int:
@@ -158,6 +161,7 @@ def balance_gateways(
                 active[line.gateway_id].add(line.boot_id)
         for (gateway_id, boot_id), ranges in read_seq_ranges(folder).items():
             received[gateway_id][boot_id] += ranges
+    cloned = _cloned_readings(journals, day)
     lines = []
     for gateway_id in sorted(tallies.keys() | (claims.keys() if day is None else set())):
         said = claims.get(gateway_id)
@@ -173,9 +177,20 @@ def balance_gateways(
                 add_tallies(tallies[gateway_id]),
                 dropped if here is None else max(dropped, here.readings_dropped),
                 0 if here is None else here.messages_pending + here.messages_dead,
+                cloned[gateway_id],
             )
         )
     return lines
+
+
+def _cloned_readings(journals: Sequence[Path], day: str | None) -> Counter[str]:
+    """Readings of cloned messages by gateway."""
+    counts: Counter[str] = Counter()
+    for folder in journals:
+        for (gateway_id, received_on), readings in count_cloned_readings(folder).items():
+            if day in (None, received_on):
+                counts[gateway_id] += readings
+    return counts
 
 
 def note_newest(statuses: Mapping[str, GatewayStatusRow], claims_of: dict[str, GatewayClaims]) -> None:
@@ -238,7 +253,7 @@ def print_account(console: Console, account: Account) -> None:
     )
     for table, names in (
         (messages, ("sent", "received", "at gateway", "missing", "came again")),
-        (readings, ("received", "stored", "duplicate", "quarantined", "in flight", "dropped")),
+        (readings, ("received", "stored", "duplicate", "quarantined", "in flight", "cloned", "dropped")),
     ):
         table.add_column("gateway", no_wrap=True)
         for name in names:
@@ -286,5 +301,6 @@ def _readings(line: GatewayLine) -> tuple[int, ...]:
         tally.store_duplicates,
         tally.quarantined_readings,
         tally.in_flight_readings,
+        line.cloned_readings,
         line.dropped_readings,
     )

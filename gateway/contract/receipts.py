@@ -7,6 +7,8 @@ from msgspec import Meta
 
 from gateway.contract.readings import BootId, Seq
 
+#: The shortest time between two receipts for one gateway. [s]
+INTERVAL_S = 1.0
 #: First and last seq of a run, both included.
 SeqRange = tuple[Seq, Seq]
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from datetime import date
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -75,9 +75,10 @@ def _syntax_mistake(text: str, reason: str) -> RegistryMistake:
     return RegistryMistake(line=int(position[1]), place="TOML", text=words)
 
 
-def _written_ids(content: dict[str, object], section: str) -> list[str]:
+def _written_ids(content: dict[str, object], section: str) -> Collection[str]:
+    """Ids of a section in the file's order; looked up for each reference, of which there are as many."""
     tables = content.get(section)
-    return list(tables) if isinstance(tables, dict) else []
+    return dict.fromkeys(tables) if isinstance(tables, dict) else {}
 
 
 def _each(tables: dict[str, Table], build: Callable[[str, Table], _Entry | None]) -> dict[str, _Entry]:
@@ -133,7 +134,7 @@ def _grade(venue: Table) -> Grade | None:
     return Grade(grade, issuer, issued_on)
 
 
-def _pool(pool_id: str, table: Table, venue_ids: Iterable[str]) -> Pool | None:
+def _pool(pool_id: str, table: Table, venue_ids: Collection[str]) -> Pool | None:
     venue_id = table.take_reference("venue", "venues", venue_ids)
     name_zh = table.take_text("name_zh", needed=True)
     name_en = table.take_text("name_en", needed=True)
@@ -262,7 +263,7 @@ def _sensor(table: Table, zone: ZoneInfo) -> Sensor | None:
     )
 
 
-def _gateway(gateway_id: str, table: Table, pool_ids: Iterable[str]) -> GatewayEntry | None:
+def _gateway(gateway_id: str, table: Table, pool_ids: Collection[str]) -> GatewayEntry | None:
     given = table.take("pools", (list,), needed=True)
     if given is None:
         return None
@@ -280,6 +281,6 @@ def _gateway(gateway_id: str, table: Table, pool_ids: Iterable[str]) -> GatewayE
     return GatewayEntry(gateway_id, frozenset(pools))
 
 
-def _display(display_id: str, table: Table, pool_ids: Iterable[str]) -> DisplayEntry | None:
+def _display(display_id: str, table: Table, pool_ids: Collection[str]) -> DisplayEntry | None:
     pool_id = table.take_reference("pool", "pools", pool_ids)
     return None if pool_id is None else DisplayEntry(display_id, pool_id)

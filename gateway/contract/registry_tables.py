@@ -45,7 +45,9 @@ class Mistakes:
     """The mistakes of a file so far, each at its line."""
 
     def __init__(self, text: str) -> None:
-        self._lines = LineIndex(text)
+        self._text = text
+        # Made for the first mistake: for a whole city's file it takes seconds.
+        self._lines: LineIndex | None = None
         self._found: list[RegistryMistake] = []
 
     def report(self, place: Place, text: str, *, inner: Place = ()) -> None:
@@ -53,6 +55,8 @@ class Mistakes:
 
         `inner` leads from there to the line, where a list goes over several.
         """
+        if self._lines is None:
+            self._lines = LineIndex(self._text)
         words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
         self._found.append(
             RegistryMistake(line=self._lines.find((*place, *inner)), place=words or "file", text=text)

@@ -38,4 +38,5 @@ def parse_timestamp(text: str) -> int:
 def format_timestamp(instant_ms: int) -> str:
     """Wire form, with three decimals, of milliseconds since the epoch."""
     instant = _EPOCH + instant_ms * _MILLISECOND
-    return f"{instant:%Y-%m-%dT%H:%M:%S}.{instant_ms % 1000:03d}Z"
+    # Not by strftime: on Linux it writes the year 7 as `7`.
+    return f"{instant.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"

@@ -1,6 +1,7 @@
 """What a client of the broker trusts, by its credential. Reads the authority's file, the only one of the contract."""
 
 import ssl
+from typing import Any
 
 from gateway.contract.credentials import Credential
 from gateway.contract.errors import ContractError
@@ -40,3 +41,31 @@ def tls_context(credential: Credential) -> ssl.SSLContext | None:
             "must be the broker's pki/ca.crt"
         ) from error
     return context
+
+
+def shake_hands(context: ssl.SSLContext, connected: Any, *, host: str, within_s: float) -> ssl.SSLSocket:
+    """Begin TLS on a connected socket, which is owned from here on: it is closed if that fails.
+
+    Parameters
+    ----------
+    connected : socket.socket
+        Connected to the broker.
+    host : str
+        Name that the broker's certificate must have.
+    within_s : float
+        For each answer of the broker. [s]
+
+    Raises
+    ------
+    OSError
+        If there is no TLS at the other end, or not the right certificate; ssl.SSLError is one.
+    """
+    secured = connected
+    try:
+        secured = context.wrap_socket(connected, server_hostname=host, do_handshake_on_connect=False)
+        secured.settimeout(within_s)
+        secured.do_handshake()
+    except BaseException:
+        secured.close()
+        raise
+    return secured

@@ -36,7 +36,8 @@ class Batch:
 
     def take(self, messages: Sequence[Incoming], assessments: Sequence[Assessment]) -> None:
         """Decide about messages, in their order."""
-        sources, dirty, slow = self._state.sources, self._state.dirty, self._take_one
+        state, sources, slow = self._state, self._state.sources, self._take_one
+        epoch = state.epoch
         results, bodies, next_id = self.results, self.bodies, self._first_id
         numbers, seqs, ids = self.sources, self.seqs, self.ids
         for message, found in zip(messages, assessments, strict=True):
@@ -52,6 +53,8 @@ class Batch:
                 slow(message, found)
                 continue
             # A good message above all before it, as nearly all are: `State.fold`, written out.
+            if source.epoch != epoch:
+                state.touch(source)
             newest = source.last_range
             if newest[1] + 1 == seq:
                 newest[1] = seq
@@ -60,7 +63,6 @@ class Batch:
             tally = source.tally
             tally[0] += 1
             tally[1] += found.items
-            dirty.add(source)
             numbers.append(source.number)
             seqs.append(seq)
             ids.append(next_id + len(bodies))
@@ -153,8 +155,8 @@ class Batch:
     def count_duplicates(self) -> None:
         """Count what came again; after the commit, so that a batch that fails counts nothing."""
         for source, kind, items in self.came_again:
+            self._state.touch(source)
             count_message(source.tally, kind, items, first=Count.DUPLICATE_MESSAGES)
-            self._state.dirty.add(source)
 
 
 def _cloned(found: Assessment) -> Refusal:

@@ -1,14 +1,20 @@
-"""Closed days made small: blocks joined to chunks and compressed, each still verifiable by itself."""
+"""Closed days made small: blocks joined to chunks and compressed, each still verifiable by itself.
+
+A day is compressed in parts of about a second. What is done lies in the new file, committed, so that a stop or a kill costs
+one part; the file gets its name when it is whole.
+"""
 
 import sqlite3
 import zlib
 from collections.abc import Iterator
+from enum import Enum
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from ingest.errors import JournalError
-from ingest.journal.blocks import Block, decode_body, fits
+from ingest.journal.blocks import Block, Head, decode_body, fits
 from ingest.journal.connections import connect_writable, sync_folder, transaction
 from ingest.journal.day_file import (
     LAYOUT,
@@ -16,9 +22,12 @@ from ingest.journal.day_file import (
     PACKED_SUFFIX,
     TABLES,
     DayFile,
+    half_packed_path,
     open_day,
     open_day_for_writing,
+    packed_path,
     remove_day,
+    unpack_chunk,
 )
 from ingest.journal.days import list_days
 from ingest.journal.recent import Recent
@@ -27,22 +36,35 @@ from ingest.journal.runs import RunRow, placed_of, rows_of
 #: Of messages before compression: more gains little and makes a look-up slower. [bytes]
 _CHUNK_BYTES = 1 << 20
 _LEVEL = 6
-#: Chunks in one transaction of the new file.
+#: Chunks in one part, and one transaction of the new file.
 _CHUNKS_AT_ONCE = 16
-#: Rows of the old index that are merged at once; memory stays bounded, and a day of any size gets few flushes.
-_MERGE_ROWS = 200_000
+#: Rows of the old index, and messages, that are merged in one part; memory stays bounded, and a day of any size gets few
+#: flushes.
+_MERGE_ROWS = 60_000
+_MERGE_MESSAGES = 1_000_000
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-def compress_oldest(folder: Path) -> bool:
-    """Compress the oldest closed day that is not; whether there are more. The newest day stays open."""
+class Part(Enum):
+    """What a part of the work came to."""
+
+    MORE = "more of this day is to be done"
+    DONE = "the day is compressed"
+    IN_USE = "another process reads the day: for later"
+
+
+def compress_some(folder: Path) -> bool:
+    """Compress a part of the oldest closed day that is not compressed; whether there is more. The newest day stays open."""
     open_days = [path for path in list(list_days(folder).values())[:-1] if path.name.endswith(OPEN_SUFFIX)]
     open_days = [path for path in open_days if not path.name.endswith(PACKED_SUFFIX)]
-    return bool(open_days) and compress_day(open_days[0]) and len(open_days) > 1
+    if not open_days:
+        return False
+    part = compress_part(open_days[0])
+    return part is Part.MORE or (part is Part.DONE and len(open_days) > 1)
 
 
-def compress_day(path: Path) -> bool:
-    """Compress a closed day: `2026-11-24.sqlite` becomes `2026-11-24.packed.sqlite`; False if it is in use, for later.
+def compress_part(path: Path) -> Part:
+    """Do the next part of a closed day: `2026-11-24.sqlite` becomes `2026-11-24.packed.sqlite` with the last one.
 
     The new file is whole and on the disk before it gets its name, and has it before the old one goes. After a kill in
     between both are there and say the same: readers take the new one, and opening the journal removes the old one.
@@ -52,28 +74,40 @@ def compress_day(path: Path) -> bool:
     JournalError
         If the day's chain is broken: it stays as it is, for `verify_journal` to show.
     """
-    packed = path.with_name(path.name.removesuffix(OPEN_SUFFIX) + PACKED_SUFFIX)
-    fresh = packed.with_name(f"{packed.name}.new")
-    remove_day(fresh)
-    if not _is_at_rest(path):
-        return False
-    source = open_day(path)
+    fresh = half_packed_path(path)
+    if not fresh.exists() and not _is_at_rest(path):
+        return Part.IN_USE
     try:
-        connection = connect_writable(fresh, layout=LAYOUT, tables=TABLES)
+        source = open_day(path)
         try:
-            with transaction(connection):
-                connection.execute("INSERT INTO day VALUES (?, ?, ?)", (source.day, *source.follows))
-            _pack_blocks(source, connection)
-            _merge_index(source, connection)
-            connection.execute("PRAGMA journal_mode = DELETE")
+            is_whole = _pack_part(source, fresh)
         finally:
-            connection.close()
-    finally:
-        source.close()
-    fresh.replace(packed)
+            source.close()
+    except (sqlite3.Error, JournalError):
+        # A disk without room gets it back, and what cannot be gone on with is begun anew.
+        remove_day(fresh)
+        raise
+    if not is_whole:
+        return Part.MORE
+    fresh.replace(packed_path(path))
     sync_folder(path.parent)
     remove_day(path)
-    return True
+    return Part.DONE
+
+
+def _pack_part(source: DayFile, fresh: Path) -> bool:
+    """Do a part in the new file; whether that is whole, with nothing beside it."""
+    connection = connect_writable(fresh, layout=LAYOUT, tables=TABLES)
+    try:
+        if connection.execute("SELECT 1 FROM day").fetchone() is None:
+            with transaction(connection):
+                connection.execute("INSERT INTO day VALUES (?, ?, ?)", (source.day, *source.follows))
+        is_whole = _pack_blocks(source, connection) and _merge_index(source, connection)
+        if is_whole:
+            connection.execute("PRAGMA journal_mode = DELETE")
+        return is_whole
+    finally:
+        connection.close()
 
 
 def _is_at_rest(path: Path) -> bool:
@@ -86,33 +120,45 @@ def _is_at_rest(path: Path) -> bool:
         day.close()
 
 
-def _pack_blocks(source: DayFile, connection: sqlite3.Connection) -> None:
-    rows: list[tuple[int, int, bytes]] = []
-    for blocks in _chunks(source):
-        packed = zlib.compress(_ENCODER.encode([tuple(block) for block in blocks]), _LEVEL)
-        rows.append((blocks[0].first_id, blocks[-1].head.message_id, packed))
-        if len(rows) >= _CHUNKS_AT_ONCE:
-            _insert_chunks(connection, rows)
-    _insert_chunks(connection, rows)
-
-
-def _insert_chunks(connection: sqlite3.Connection, rows: list[tuple[int, int, bytes]]) -> None:
+def _pack_blocks(source: DayFile, connection: sqlite3.Connection) -> bool:
+    """Pack the next blocks; True once there are none."""
+    begin = _packed_to(source, connection)
+    if begin == source.head():
+        return True
+    rows = [
+        (
+            blocks[0].first_id,
+            blocks[-1].head.message_id,
+            zlib.compress(_ENCODER.encode([tuple(block) for block in blocks]), _LEVEL),
+        )
+        for blocks in islice(_chunks(source, begin), _CHUNKS_AT_ONCE)
+    ]
+    if not rows:
+        raise _broken(source, begin)
     with transaction(connection):
-        for row in rows:
-            connection.execute("INSERT INTO chunk VALUES (?, ?, ?)", row)
-    rows.clear()
+        connection.executemany("INSERT INTO chunk VALUES (?, ?, ?)", rows)
+    return False
 
 
-def _chunks(source: DayFile) -> Iterator[list[Block]]:
+def _packed_to(source: DayFile, connection: sqlite3.Connection) -> Head:
+    """End of the chain in the new file."""
+    row = connection.execute("SELECT body FROM chunk ORDER BY first_id DESC LIMIT 1").fetchone()
+    if row is None:
+        return source.follows
+    try:
+        return unpack_chunk(row[0])[-1].head
+    except (zlib.error, msgspec.MsgspecError, TypeError) as error:
+        raise JournalError(
+            f"journal {source.path}: what was compressed of it is damaged ({error}): it is begun anew"
+        ) from error
+
+
+def _chunks(source: DayFile, previous: Head) -> Iterator[list[Block]]:
     blocks: list[Block] = []
     size = 0
-    previous = source.follows
     for block in source.blocks_from(previous.message_id + 1):
         if block.first_id != previous.message_id + 1 or not fits(block, previous, day=source.day):
-            raise JournalError(
-                f"journal {source.path}: the chain breaks at message {previous.message_id + 1}; the day is not compressed: "
-                "`poolwatch journal verify` says more"
-            )
+            raise _broken(source, previous)
         previous = block.head
         blocks.append(block)
         size += len(block.body)
@@ -123,21 +169,33 @@ def _chunks(source: DayFile) -> Iterator[list[Block]]:
         yield blocks
 
 
-def _merge_index(source: DayFile, connection: sqlite3.Connection) -> None:
-    """Write the index with as few flushes as memory allows; what it did not have yet is added."""
+def _broken(source: DayFile, previous: Head) -> JournalError:
+    return JournalError(
+        f"journal {source.path}: the chain breaks at message {previous.message_id + 1}; the day is not compressed: "
+        "`poolwatch journal verify` says more"
+    )
+
+
+def _merge_index(source: DayFile, connection: sqlite3.Connection) -> bool:
+    """Merge the next flushes of the index, at last with what it did not have yet; True once it reaches to the end."""
     fresh = DayFile(source.path, connection)
+    merged_to = fresh.indexed_to()
     waiting: list[RunRow] = []
     for number, last_id in source.index_rows():
+        if last_id <= merged_to:
+            continue
         waiting += source.runs_of(number)
-        if len(waiting) >= _MERGE_ROWS:
+        if len(waiting) >= _MERGE_ROWS or last_id - merged_to >= _MERGE_MESSAGES:
             _write_runs(fresh, waiting, last_id)
-            waiting = []
+            return False
     tail = Recent()
-    for block in source.blocks_from(source.indexed_to() + 1):
+    indexed_to = source.indexed_to()
+    for block in source.blocks_from(indexed_to + 1):
         for index, record in enumerate(decode_body(block.body)):
-            if block.first_id + index > source.indexed_to():
+            if block.first_id + index > indexed_to:
                 tail.add_record(record, block.first_id + index)
     _write_runs(fresh, [*waiting, *tail.rows()], source.head().message_id)
+    return True
 
 
 def _write_runs(fresh: DayFile, rows: list[RunRow], last_id: int) -> None:

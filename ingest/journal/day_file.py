@@ -19,13 +19,16 @@ from ingest.journal.runs import RunRow, ids_in
 LAYOUT = 1
 OPEN_SUFFIX = ".sqlite"
 PACKED_SUFFIX = ".packed.sqlite"
+#: Behind the name of a file that is not whole yet.
+HALF_MADE = ".new"
 TABLES = (
-    "CREATE TABLE day (day INTEGER NOT NULL, follows_id INTEGER NOT NULL, follows_hash BLOB NOT NULL)",
-    "CREATE TABLE block (first_id INTEGER PRIMARY KEY, count INTEGER NOT NULL, hash BLOB NOT NULL, body BLOB NOT NULL)",
-    "CREATE TABLE chunk (first_id INTEGER PRIMARY KEY, last_id INTEGER NOT NULL, body BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS day (day INTEGER NOT NULL, follows_id INTEGER NOT NULL, follows_hash BLOB NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS block (first_id INTEGER PRIMARY KEY, count INTEGER NOT NULL, hash BLOB NOT NULL,
+        body BLOB NOT NULL)""",
+    "CREATE TABLE IF NOT EXISTS chunk (first_id INTEGER PRIMARY KEY, last_id INTEGER NOT NULL, body BLOB NOT NULL)",
     # The index grows by flushes: new rows go to the end, however many gateways there are.
-    "CREATE TABLE flush (number INTEGER PRIMARY KEY, last_id INTEGER NOT NULL)",
-    """CREATE TABLE run (flush INTEGER NOT NULL, source INTEGER NOT NULL, first_seq INTEGER NOT NULL,
+    "CREATE TABLE IF NOT EXISTS flush (number INTEGER PRIMARY KEY, last_id INTEGER NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS run (flush INTEGER NOT NULL, source INTEGER NOT NULL, first_seq INTEGER NOT NULL,
         last_seq INTEGER NOT NULL, first_id INTEGER NOT NULL, packed BLOB NOT NULL,
         PRIMARY KEY (flush, source)) WITHOUT ROWID""",
 )
@@ -112,8 +115,7 @@ class DayFile:
                 "SELECT body FROM chunk WHERE first_id = ?", (first_id,)
             ).fetchone()
             try:
-                unpacked = zlib.decompressobj().decompress(body, _MAX_CHUNK_BYTES)
-                self._chunk = [Block(*one) for one in _CHUNK_DECODER.decode(unpacked)]
+                self._chunk = unpack_chunk(body)
             except (zlib.error, msgspec.MsgspecError, TypeError) as error:
                 raise JournalError(
                     f"journal {self.path}: the messages from {first_id} on cannot be unpacked ({error}): put back a copy of "
@@ -163,6 +165,28 @@ class DayFile:
             )
 
 
+def unpack_chunk(body: bytes) -> list[Block]:
+    """Blocks of a chunk.
+
+    Raises
+    ------
+    zlib.error, msgspec.MsgspecError, TypeError
+        If it is none.
+    """
+    unpacked = zlib.decompressobj().decompress(body, _MAX_CHUNK_BYTES)
+    return [Block(*one) for one in _CHUNK_DECODER.decode(unpacked)]
+
+
+def packed_path(path: Path) -> Path:
+    """Name of an open day's file once it is compressed."""
+    return path.with_name(path.name.removesuffix(OPEN_SUFFIX) + PACKED_SUFFIX)
+
+
+def half_packed_path(path: Path) -> Path:
+    """File in which an open day is being compressed."""
+    return path.with_name(f"{packed_path(path).name}{HALF_MADE}")
+
+
 def open_day(path: Path) -> DayFile:
     """Day for reading, while another process may write it."""
     return _wrapped(path, connect_readable(path, layout=LAYOUT))
@@ -183,7 +207,7 @@ def _wrapped(path: Path, connection: sqlite3.Connection) -> DayFile:
 
 def make_day(path: Path, *, day: int, follows: Head) -> DayFile:
     """Day without a message, for writing; made aside and moved here whole, so that no reader sees half of one."""
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = path.with_name(f"{path.name}{HALF_MADE}")
     remove_day(fresh)
     connection = connect_writable(fresh, layout=LAYOUT, tables=TABLES)
     try:

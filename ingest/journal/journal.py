@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ingest.incoming import Incoming
 from ingest.journal.blocks import message_of
-from ingest.journal.compression import compress_oldest
+from ingest.journal.compression import compress_some
 from ingest.journal.connections import take_lock, transaction, translated_errors
 from ingest.journal.days import Days
 from ingest.journal.figures import FolderFigures, folder_figures
@@ -66,7 +66,7 @@ class Journal:
         try:
             with translated_errors(folder):
                 clean(folder)
-                self._writing = Writing(folder, self._state_lock)
+                self._writing = Writing(folder, intake_lock=self._lock, state_lock=self._state_lock)
                 marks = read_marks(self._writing.state_file)
         except BaseException:
             self._held.close()
@@ -85,10 +85,14 @@ class Journal:
             return self._writing.append(messages, assessments)
 
     def checkpoint(self) -> None:
-        """Write the state now."""
-        with self._lock, translated_errors(self._folder):
-            self._writing.ready()
-            self._writing.checkpoint()
+        """Write the state as of now; `append_many` goes on meanwhile."""
+        is_whole = False
+        while not is_whole:
+            with self._lock, translated_errors(self._folder):
+                state, unwritten, is_new = self._writing.begin_checkpoint()
+            with translated_errors(self._folder):
+                self._writing.checkpoints.write(state, unwritten)
+            is_whole = is_new and unwritten.is_written
 
     # The store writer's side.
 
@@ -193,22 +197,21 @@ class Journal:
     @property
     def checkpoint_age_s(self) -> float:
         """Since the state was last written; it is not while nothing comes. [s]"""
-        return time.monotonic() - self._writing.checkpointed_at_s
+        return time.monotonic() - self._writing.checkpoints.written_at_s
 
     # Upkeep.
 
     def maintain(self, now_ms: int, *, keep_days: int | None = None) -> bool:
-        """Do a part of the upkeep: remove days that are too old, compress one closed day; whether more waits.
+        """Do a part of the upkeep: remove days that are too old, compress some of a closed day; whether more waits.
 
-        Meant for a thread of its own: it holds up `append_many` only while a checkpoint is written.
+        Meant for a thread of its own: a part takes about a second, and holds up `append_many` for some milliseconds at most.
         """
         with self._lock, translated_errors(self._folder):
-            self._writing.ready()
-            self._writing.checkpoint_if_due()
+            self._writing.write_if_due()
         if keep_days is not None:
             self.prune(keep_days=keep_days, now_ms=now_ms)
         with self._upkeep_lock, translated_errors(self._folder):
-            return compress_oldest(self._folder)
+            return compress_some(self._folder)
 
     def prune(self, *, keep_days: int, now_ms: int) -> list[str]:
         """Remove days received before the last `keep_days` whose messages are all in the store; gives their names."""
@@ -226,3 +229,4 @@ class Journal:
                     self._reader_days.close()
                     self._writing.close()
                 self._held.close()
+        self._writing.checkpoints.join()

@@ -9,8 +9,10 @@ from gateway.contract.errors import MessageError
 from gateway.contract.topics import parse_topic
 from ingest.errors import JournalError
 from ingest.journal.advice import advice_for
+from ingest.journal.blocks import day_name, day_of
 from ingest.journal.excerpts import WHOLE, item_bytes
-from ingest.journal.state import QuarantineRow
+from ingest.journal.records import Outcome
+from ingest.journal.state import READINGS, QuarantineRow
 from ingest.journal.view import JournalView, open_view
 
 _COLUMNS = "message_id, position, late, code, text, excerpt, gateway_id, topic, received_at_ms, kind, items"
@@ -113,6 +115,22 @@ def pool_of(topic: str) -> str | None:
         return parse_topic(topic).pool_id
     except MessageError:
         return None
+
+
+def count_cloned_readings(folder: Path) -> dict[tuple[str, str], int]:
+    """Readings of cloned messages that are not released, by (gateway, UTC day of receipt). They were never owed.
+
+    Raises
+    ------
+    JournalError
+        If there is no journal in the folder.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    with open_view(folder) as view:
+        for row in _rows(view):
+            if row.code == Outcome.CLONED.value and row.kind == READINGS:
+                counts[row.gateway_id, day_name(day_of(row.received_at_ms))] += row.items
+    return dict(counts)
 
 
 def count_quarantine(folder: Path) -> dict[str, int]:

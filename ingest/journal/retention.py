@@ -5,7 +5,14 @@ from pathlib import Path
 
 from ingest.journal.blocks import day_name, day_of
 from ingest.journal.connections import sync_folder, transaction
-from ingest.journal.day_file import OPEN_SUFFIX, PACKED_SUFFIX, open_day, remove_day
+from ingest.journal.day_file import (
+    HALF_MADE,
+    OPEN_SUFFIX,
+    PACKED_SUFFIX,
+    half_packed_path,
+    open_day,
+    remove_day,
+)
 from ingest.journal.days import list_days
 from ingest.journal.state_file import read_marks
 
@@ -30,6 +37,7 @@ def prune(folder: Path, state: sqlite3.Connection, *, keep_days: int, now_ms: in
         with transaction(state):
             state.execute("INSERT OR REPLACE INTO removed VALUES (?, ?, ?)", (day, *head))
             state.execute("DELETE FROM digest WHERE message_id <= ?", (head.message_id,))
+        remove_day(half_packed_path(path))
         remove_day(path)
         sync_folder(folder)
         removed.append(day_name(day))
@@ -37,9 +45,18 @@ def prune(folder: Path, state: sqlite3.Connection, *, keep_days: int, now_ms: in
 
 
 def clean(folder: Path) -> None:
-    """Finish what a kill interrupted: half-made files go, and an open day whose compressed form is there."""
-    for fresh in [*folder.glob("*.new"), *folder.glob("*.new-*")]:
-        fresh.unlink(missing_ok=True)
-    for packed in folder.glob(f"*{PACKED_SUFFIX}"):
-        open_form = packed.with_name(packed.name.removesuffix(PACKED_SUFFIX) + OPEN_SUFFIX)
-        remove_day(open_form)
+    """Finish what a kill interrupted: half-made files go, and an open day whose compressed form is there.
+
+    A day that is half compressed stays, to be gone on with.
+    """
+    for packed in folder.glob(f"????-??-??{PACKED_SUFFIX}"):
+        remove_day(packed.with_name(packed.name.removesuffix(PACKED_SUFFIX) + OPEN_SUFFIX))
+    kept = {half_packed_path(path).name for path in list_days(folder).values() if not _is_packed(path)}
+    for fresh in [*folder.glob(f"*{HALF_MADE}"), *folder.glob(f"*{HALF_MADE}-*")]:
+        name, _, _ = fresh.name.partition(HALF_MADE)
+        if name + HALF_MADE not in kept:
+            fresh.unlink(missing_ok=True)
+
+
+def _is_packed(path: Path) -> bool:
+    return path.name.endswith(PACKED_SUFFIX)

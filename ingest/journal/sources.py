@@ -52,6 +52,7 @@ class Source:
         "absorbed",
         "boot_id",
         "changed_from",
+        "epoch",
         "gateway_id",
         "known_from",
         "last_range",
@@ -72,6 +73,8 @@ class Source:
         self.boot_id = boot_id
         self.number = source_number(gateway_id, boot_id)
         self.tally = [0] * len(Count)
+        #: Number of the last checkpoint during which it changed, see `State.touch`.
+        self.epoch = 0
         self._load = load
         self._ranges = [[first, last] for first, last in newest] or [[-1, -1]]
         self.last_range = self._ranges[-1]
@@ -151,11 +154,15 @@ class Source:
         self._reach(0)
         return [(max(first, 0), last) for first, last in self._ranges if last >= 0]
 
-    def settled(self, *, keep: int) -> None:
-        """Note that the state file has all of it; keeps the newest ranges in memory."""
+    def forget_changes(self) -> int:
+        """Note that what is new was collected for the state file; gives the number of ranges in memory."""
         self.tally = [0] * len(Count)
         self.changed_from = None
         self.absorbed = []
+        return len(self._ranges)
+
+    def trim(self, *, keep: int) -> None:
+        """Keep the newest ranges in memory; the state file must have all as they are."""
         if len(self._ranges) > keep:
             del self._ranges[:-keep]
             self.known_from = self._ranges[0][0]

@@ -11,6 +11,7 @@ from ingest.journal.blocks import Block, Head, Record, content_digest, decode_bo
 from ingest.journal.excerpts import WHOLE, excerpt_of
 from ingest.journal.records import JournalMessage, Outcome
 from ingest.journal.sources import Count, Source
+from ingest.journal.unwritten import StatusRow, Unwritten
 from ingest.validation import Refusal
 
 READINGS = TopicKind.READINGS.value
@@ -72,6 +73,23 @@ class State:
         self.digests: dict[bytes, int] = {}
         self.statuses: dict[str, bytes] = {}
         self.new_statuses: set[str] = set()
+        #: Number of the checkpoint that collects what happens now.
+        self.epoch = 1
+        #: The checkpoint that was begun and that the state file does not have yet.
+        self.unwritten: Unwritten | None = None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that the state file does not have."""
+        return bool(self.dirty or self.finished or self.unwritten is not None)
+
+    def touch(self, source: Source) -> None:
+        """Note that a source is about to change: what a checkpoint under way has to have of it is collected now."""
+        if source.epoch != self.epoch:
+            if self.unwritten is not None:
+                self.unwritten.collect(source)
+            source.epoch = self.epoch
+            self.dirty.add(source)
 
     def source(self, gateway_id: str, boot_id: str) -> Source:
         """One (gateway, boot), loaded if it is not in memory."""
@@ -83,7 +101,9 @@ class State:
 
     def has_digest(self, digest: bytes) -> bool:
         """Whether a message that no key finds has come with this content."""
-        return digest in self.digests or self._settled.has_digest(digest)
+        if digest in self.digests or (self.unwritten is not None and digest in self.unwritten.digests):
+            return True
+        return self._settled.has_digest(digest)
 
     def status_digest(self, gateway_id: str) -> bytes | None:
         """Content of a gateway's last status."""
@@ -115,7 +135,7 @@ class State:
     def fold(self, message_id: int, record: Record) -> None:
         """Take one message of the current day; messages come in the journal's order."""
         source = self.source(record.gateway_id, record.boot_id or "")
-        self.dirty.add(source)
+        self.touch(source)
         tally = source.tally
         if record.refusals:
             self.quarantine += quarantine_rows(message_id, record, record.refusals)
@@ -140,23 +160,48 @@ class State:
             if column is not None:
                 tally[column] += record.refused_items
 
-    def settled(self, *, keep_sources: int, keep_ranges: int) -> None:
-        """Note that the state file has all of it; forgets what was not used for long, above `keep_sources`."""
-        for source in self.dirty:
-            source.settled(keep=keep_ranges)
-            # To the end, so that the others come first when memory is short.
-            self.sources[source.gateway_id, source.boot_id] = self.sources.pop(
-                (source.gateway_id, source.boot_id)
-            )
-        self.dirty.clear()
-        self.finished.clear()
-        self.quarantine.clear()
-        self.digests.clear()
-        self.new_statuses.clear()
-        for key in list(self.sources)[: max(0, len(self.sources) - keep_sources)]:
-            del self.sources[key]
-        for gateway_id in list(self.statuses)[: max(0, len(self.statuses) - keep_sources)]:
-            del self.statuses[gateway_id]
+    def begin_checkpoint(self, *, days_differ: bool) -> tuple[Unwritten, bool]:
+        """All that the state file does not have, as of now, and True; or what was begun before and is not written.
+
+        One after the other: the file's counts are added to.
+        """
+        if self.unwritten is not None:
+            return self.unwritten, False
+        self.unwritten = Unwritten(
+            head=self.head,
+            day=self.day,
+            days_differ=days_differ,
+            sources=self.dirty,
+            finished=self.finished,
+            quarantine=self.quarantine,
+            digests=self.digests,
+            statuses=[StatusRow(gateway_id, self.statuses[gateway_id]) for gateway_id in self.new_statuses],
+            epoch=self.epoch,
+        )
+        self.epoch += 1
+        self.dirty, self.finished, self.quarantine, self.digests = set(), {}, [], {}
+        self.new_statuses = set()
+        return self.unwritten, True
+
+    def settled(self, unwritten: Unwritten, *, keep_sources: int, keep_ranges: int) -> None:
+        """Note that the state file has a checkpoint; forgets what was not used for long, above `keep_sources`."""
+        if self.unwritten is not unwritten:
+            return
+        self.unwritten = None
+        for source in unwritten.long:
+            if source.epoch <= unwritten.epoch:
+                source.trim(keep=keep_ranges)
+        excess = len(self.sources) - keep_sources
+        if excess > 0:
+            idle = [source for source in self.sources.values() if source.epoch < self.epoch]
+            idle.sort(key=lambda source: source.epoch)
+            for source in idle[:excess]:
+                del self.sources[source.gateway_id, source.boot_id]
+        excess = len(self.statuses) - keep_sources
+        if excess > 0:
+            known = [one for one in self.statuses if one not in self.new_statuses]
+            for gateway_id in known[:excess]:
+                del self.statuses[gateway_id]
 
 
 def fold_block(state: State, block: Block) -> list[Record]:

@@ -13,7 +13,8 @@ from ingest.errors import JournalError
 from ingest.journal.blocks import GENESIS, Head
 from ingest.journal.connections import connect_readable, connect_writable, sync_folder
 from ingest.journal.sources import Count, Source
-from ingest.journal.state import QuarantineRow, State
+from ingest.journal.state import QuarantineRow
+from ingest.journal.unwritten import Unwritten
 
 NAME = "state.sqlite"
 LAYOUT = 1
@@ -142,34 +143,20 @@ def begin_marks(connection: sqlite3.Connection, head: Head) -> None:
     )
 
 
-def write_checkpoint(connection: sqlite3.Connection, state: State, *, days_differ: bool) -> None:
-    """Write all that is new in a state, in the caller's transaction."""
-    tallies = [
-        (day, gateway_id, boot_id, *numbers) for (day, gateway_id, boot_id), numbers in state.finished.items()
-    ]
-    ranges: list[tuple[str, str, int, int]] = []
-    for source in state.dirty:
-        names = (source.gateway_id, source.boot_id)
-        if any(source.tally):
-            tallies.append((state.day, *names, *source.tally))
-        for first in source.absorbed:
-            connection.execute(
-                "DELETE FROM seq_range WHERE gateway_id = ? AND boot_id = ? AND first = ?", (*names, first)
-            )
-        ranges += [(*names, *one) for one in source.changed_ranges()]
-    ranges.sort()  # neighbours in the file one after the other
+def write_checkpoint(connection: sqlite3.Connection, unwritten: Unwritten) -> None:
+    """Write a checkpoint that was collected, in the caller's transaction."""
+    for row in unwritten.absorbed:
+        connection.execute("DELETE FROM seq_range WHERE gateway_id = ? AND boot_id = ? AND first = ?", row)
+    # Neighbours in the file one after the other.
+    ranges = sorted(unwritten.ranges)
     insert_rows(connection, "INSERT INTO seq_range", ranges, "ON CONFLICT DO UPDATE SET last = excluded.last")
-    add_tallies(connection, sorted(tallies))
-    insert_quarantine(connection, state.quarantine)
-    insert_rows(connection, "INSERT OR IGNORE INTO digest", list(state.digests.items()))
-    insert_rows(
-        connection,
-        "INSERT OR REPLACE INTO status",
-        [(gateway_id, state.statuses[gateway_id]) for gateway_id in state.new_statuses],
-    )
+    add_tallies(connection, sorted(unwritten.tallies))
+    insert_quarantine(connection, unwritten.quarantine)
+    insert_rows(connection, "INSERT OR IGNORE INTO digest", list(unwritten.digests.items()))
+    insert_rows(connection, "INSERT OR REPLACE INTO status", unwritten.statuses)
     connection.execute(
         "UPDATE mark SET head_id = ?, head_hash = ?, days_differ = MAX(days_differ, ?)",
-        (*state.head, int(days_differ)),
+        (*unwritten.head, int(unwritten.days_differ)),
     )
 
 

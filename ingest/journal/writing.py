@@ -5,14 +5,15 @@ A commit that fails leaves the state in memory ahead of the files: it is loaded 
 
 import sqlite3
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ingest.errors import JournalError
 from ingest.incoming import Incoming
 from ingest.journal.appending import Batch
 from ingest.journal.blocks import day_of, encode_body, make_block
+from ingest.journal.checkpoints import Checkpoints
 from ingest.journal.connections import transaction, translated_errors
 from ingest.journal.day_file import DayFile, make_day, open_day_for_writing
 from ingest.journal.days import Days, day_path
@@ -22,41 +23,36 @@ from ingest.journal.sources import Count
 from ingest.journal.state import State, fold_block
 from ingest.journal.state_file import (
     NAME,
-    NEWEST_RANGES,
     SettledState,
     open_state,
     open_state_for_writing,
     read_marks,
-    write_checkpoint,
 )
+from ingest.journal.unwritten import Unwritten
 from ingest.validation import Assessment
 
-_CHECKPOINT_EVERY_S = 1.0
-#: A checkpoint waits for so many times as long as the last one took: it is at most a twentieth of the work.
-_CHECKPOINT_REST = 20
-#: (gateway, boot) kept in memory, about 0.6 kB each.
-_SOURCES_IN_MEMORY = 131_072
 #: After so many folded messages a new state file is written on.
 _REBUILD_STEP = 100_000
 _DUPLICATES = range(Count.DUPLICATE_MESSAGES, Count.DUPLICATE_STATUSES + 1)
 
 
 class Writing:
-    """What the writing process has open of a journal. `state_lock` guards the state file's writing connection."""
+    """What the writing process has open of a journal.
 
-    def __init__(self, folder: Path, state_lock: threading.Lock) -> None:
+    `state_lock` guards the state file's writing connection, `intake_lock` all else: the caller holds it.
+    """
+
+    def __init__(self, folder: Path, *, intake_lock: threading.Lock, state_lock: threading.Lock) -> None:
         self._folder = folder
-        self._state_lock = state_lock
         self._days = Days(folder)
         self._came_again: list[tuple[tuple[int, str, str], list[int]]] = []
         self._loaded = False
         self._settled_file: sqlite3.Connection | None = None
         self._day: DayFile | None = None
-        self._next_checkpoint_s = 0.0
-        self.checkpointed_at_s = time.monotonic()
         self.recent = Recent()
         with translated_errors(folder):
             self.state_file = open_state_for_writing(folder / NAME, self._days.follows())
+        self.checkpoints = Checkpoints(self.state_file, intake_lock=intake_lock, state_lock=state_lock)
         try:
             self._load()
         except BaseException:
@@ -95,7 +91,7 @@ class Writing:
         )
         self.days_differ = marks.days_differ
         self.recent = Recent()
-        self._next_checkpoint_s = 0.0
+        self.checkpoints.be_due()
         self._fold_all()
         if self._day is not None:
             for message_id, _, record in self._days.records_from(self._day.indexed_to() + 1):
@@ -113,7 +109,7 @@ class Writing:
                 self.days_differ |= day_of(record.received_at_ms) != day
             count += block.length
             if count >= _REBUILD_STEP:
-                self.checkpoint()
+                self.checkpoints.write_now(self._state, days_differ=self.days_differ)
                 count = 0
 
     def ready(self) -> State:
@@ -147,7 +143,7 @@ class Writing:
             self._carry_duplicates(state)
             raise
         batch.count_duplicates()
-        self.checkpoint_if_due()
+        self.checkpoints.write_if_due(state, days_differ=self.days_differ)
         return Appending(batch.results, first_id, state.head.message_id)
 
     def _turn_to(self, day: int, earliest: int) -> None:
@@ -193,41 +189,37 @@ class Writing:
 
     def _carry_duplicates(self, state: State) -> None:
         """Keep what no file has: counts of messages that came again."""
+        counted: list[tuple[Any, ...]] = []
+        # The messages of a checkpoint under way are read again, too, unless the file has it by now.
+        if state.unwritten is not None and self.checkpoints.abandon(state.unwritten):
+            counted += state.unwritten.tallies
         state.turn_to(state.day + 1)
-        counted = dict(state.finished)
-        for key, numbers in counted.items():
+        counted += [(*key, *numbers) for key, numbers in state.finished.items()]
+        for day, gateway_id, boot_id, *numbers in counted:
             kept = [number if at in _DUPLICATES else 0 for at, number in enumerate(numbers)]
             if any(kept):
-                self._came_again.append((key, kept))
+                self._came_again.append(((day, gateway_id, boot_id), kept))
         state.finished.clear()
 
-    def checkpoint(self) -> None:
-        """Write the state now."""
-        begun_s = time.monotonic()
-        with self._state_lock, transaction(self.state_file):
-            write_checkpoint(self.state_file, self._state, days_differ=self.days_differ)
-        self._state.settled(keep_sources=_SOURCES_IN_MEMORY, keep_ranges=NEWEST_RANGES)
-        self.checkpointed_at_s = time.monotonic()
-        took_s = self.checkpointed_at_s - begun_s
-        self._next_checkpoint_s = self.checkpointed_at_s + max(_CHECKPOINT_EVERY_S, _CHECKPOINT_REST * took_s)
+    def begin_checkpoint(self) -> tuple[State, Unwritten, bool]:
+        """State, a checkpoint of it to be written, and whether that is as of now."""
+        state = self.ready()
+        return state, *state.begin_checkpoint(days_differ=self.days_differ)
 
-    def checkpoint_if_due(self) -> None:
-        """Write the state if the last time is a while ago; it is only put off if it cannot be, the messages are safe."""
-        if time.monotonic() < self._next_checkpoint_s or not (self._state.dirty or self._state.finished):
-            return
-        try:
-            self.checkpoint()
-        except sqlite3.Error:
-            self._next_checkpoint_s = time.monotonic() + _CHECKPOINT_EVERY_S
+    def write_if_due(self) -> None:
+        """Write the state if the last time is a while ago."""
+        self.checkpoints.write_if_due(self.ready(), days_differ=self.days_differ)
 
     def finish(self) -> None:
         """Write what is not in the files' index and state yet, if the state is sound."""
         if self._loaded:
             self._flush_index()
-            self.checkpoint()
+            self.checkpoints.write_now(self._state, days_differ=self.days_differ)
 
     def close(self) -> None:
         """Give back the files."""
+        if self._loaded and self._state.unwritten is not None:
+            self.checkpoints.abandon(self._state.unwritten)
         self._loaded = False
         self._days.close()
         if self._day is not None:

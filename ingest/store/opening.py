@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from ingest.store.batches import IngestBatch, WriteOutcome
 from ingest.store.influx_address import read_address
 from ingest.store.ports import Store, StoreError, StoreUnavailableError
 from ingest.store.sqlite import SqliteStore
@@ -77,3 +78,62 @@ def await_store(url: str, stop: threading.Event) -> Store | None:
                 told = True
             stop.wait(_OPEN_RETRY_S)
     return None
+
+
+class DeferredStore:
+    """Ingest's side of a store that may be away when ingest starts: opened by the first use that can.
+
+    A port `ingest.store.ports.ReadingWriter`, used by one thread at a time.
+
+    Parameters
+    ----------
+    url : str
+        As for `open_store`.
+
+    Raises
+    ------
+    StoreError
+        If the address can never be used, or what is there is no store of this poolwatch.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._store: Store | None = None
+        #: Why it could not be opened at the last attempt; empty once it is open.
+        self.away = ""
+        try:
+            self._opened()
+        except StoreUnavailableError as error:
+            _log.error("the store cannot be opened yet; messages are taken all the same", error=str(error))
+
+    def write(self, batch: IngestBatch, *, stored_at_ms: int) -> WriteOutcome:
+        """Store a batch and its arrivals; see `ReadingWriter.write`."""
+        try:
+            store = self._opened()
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:
+            # Something else lies there now. It says nothing about these rows, and whoever put it there can mend it.
+            raise StoreUnavailableError(str(error)) from error
+        return store.write(batch, stored_at_ms=stored_at_ms)
+
+    def registry_text(self) -> str | None:
+        """Return the newest accepted registry; None before ingest accepted one."""
+        return self._opened().registry_text()
+
+    def close(self) -> None:
+        """Close the store if it was opened."""
+        if self._store is not None:
+            self._store.close()
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            try:
+                self._store = open_store(self._url)
+            except StoreError as error:
+                self.away = str(error)
+                raise
+            if self.away:
+                _log.info("the store is open")
+                self.away = ""
+        return self._store

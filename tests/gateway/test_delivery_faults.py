@@ -12,7 +12,7 @@ from gateway.contract.quantities import Quantity
 from gateway.contract.readings import Reading
 from gateway.contract.status import GatewayState
 from gateway.contract.times import format_timestamp
-from gateway.errors import OutboxError
+from gateway.errors import InputError, OutboxError
 from gateway.outbox import Outbox, read_account
 from gateway.publisher import Acknowledged, Publisher
 from gateway.sensors.ports import SensorPort
@@ -225,3 +225,9 @@ def test_a_boot_id_that_was_used_before_is_refused_at_the_next_start(
     assert outbox.next_seq() == 0
     assert outbox.ranges() == [(boot_id, 0, 1)]
     outbox.close()
+
+
+@pytest.mark.parametrize("resend_after_s", [0.99, 0.0, -1.0, float("nan")])
+def test_sending_again_before_a_receipt_can_come_is_refused(resend_after_s: float) -> None:
+    with pytest.raises(InputError, match="a receipt each"):
+        Pace(resend_after_s=resend_after_s)

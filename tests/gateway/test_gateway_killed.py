@@ -52,7 +52,7 @@ class Mortal(Publisher):
 service = GatewayService(
     "g1", [Sensor()], Outbox(path),
     Mortal(gateway_id="g1", credential=Credential("g1", "x", "127.0.0.1", port), backoff=Backoff(0.05, 0.1)),
-    lambda: time.time_ns() // 1_000_000, Pace(resend_after_s=0.5),
+    lambda: time.time_ns() // 1_000_000, Pace(resend_after_s=1.0),
 )
 service.start_boot(boot_id)
 stop = threading.Event()

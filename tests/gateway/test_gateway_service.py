@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from gateway import delivery
 from gateway.contract.quantities import Quantity
 from gateway.contract.readings import Reading
 from gateway.contract.times import format_timestamp
@@ -160,7 +161,7 @@ def test_what_the_broker_took_and_lost_is_sent_again(
 ) -> None:
     sensor = CountingSensor()
     # Nobody subscribes: the broker acknowledges and forgets, as one does that keeps its memory only in memory.
-    service = make_gateway([sensor], Pace(resend_after_s=0.5))
+    service = make_gateway([sensor], Pace(resend_after_s=1.0))
     step_until(service, lambda: service.counters.sent >= 3)
     service.measuring = False
     ingest = play_ingest(True)
@@ -172,7 +173,7 @@ def test_five_times_without_a_receipt_ends_in_the_dead_letters(
     make_gateway: "MakeGateway", play_ingest: "PlayIngest", step_until: "StepUntil"
 ) -> None:
     ingest = play_ingest(False)
-    service = make_gateway([CountingSensor(interval_s=60)], Pace(resend_after_s=0.05))
+    service = make_gateway([CountingSensor(interval_s=60)], Pace(resend_after_s=1.0))
     step_until(service, lambda: service.counters.dead_letters == 1)
     assert service.counters.sent == 5 == len(ingest.order())
     assert len(service.outbox.dead_letters()) == 1
@@ -185,7 +186,7 @@ def test_five_times_without_a_receipt_ends_in_the_dead_letters(
 def test_dead_letters_of_an_absent_ingest_are_sent_again_when_it_is_heard(
     make_gateway: "MakeGateway", play_ingest: "PlayIngest", step_until: "StepUntil"
 ) -> None:
-    service = make_gateway([CountingSensor(interval_s=60)], Pace(resend_after_s=0.05))
+    service = make_gateway([CountingSensor(interval_s=60)], Pace(resend_after_s=1.0))
     # Nobody listens and the broker forgets: without a second chance this reading would be lost.
     step_until(service, lambda: service.counters.dead_letters == 1)
     ingest = play_ingest(True)
@@ -209,9 +210,14 @@ def test_a_gateway_that_measures_nothing_more_asks_again_whether_ingest_is_back(
 
 
 def test_a_message_that_a_living_ingest_never_confirms_stays_a_dead_letter(
-    make_gateway: "MakeGateway", play_ingest: "PlayIngest", step_until: "StepUntil"
+    make_gateway: "MakeGateway",
+    play_ingest: "PlayIngest",
+    step_until: "StepUntil",
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ingest = play_ingest(False)
+    # This ingest gives receipts at once, not one a second: five times without one need not take half a minute.
+    monkeypatch.setattr(delivery, "INTERVAL_S", 0.1)
     service = make_gateway([CountingSensor()], Pace(resend_after_s=0.3))
 
     def confirms_all_but_0() -> bool:

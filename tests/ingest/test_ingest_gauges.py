@@ -108,9 +108,9 @@ def test_a_journal_tells_its_days_and_bytes(journal: Journal, registry: Registry
 
 
 def test_a_checkpoint_makes_the_age_small_again(journal: Journal) -> None:
-    before_s = journal._writing.checkpointed_at_s
+    before_s = journal._writing.checkpoints.written_at_s
     journal.checkpoint()
-    assert journal._writing.checkpointed_at_s > before_s
+    assert journal._writing.checkpoints.written_at_s > before_s
     assert journal.checkpoint_age_s >= 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway.outbox import read_account as read_outbox
 from ingest.store.opening import open_store
 from ingest.store.ports import Store
 from poolwatch.clock import system_clock_ms
@@ -55,7 +56,12 @@ def test_a_store_that_is_away_holds_up_neither_broker_nor_gateways(bench: Bench)
     bench.assert_whole(bench.sent("g1"))
 
 
-def test_an_ingest_killed_while_the_store_is_away_loses_nothing(bench: Bench) -> None:
+def _receipted(bench: Bench) -> int:
+    account = read_outbox(bench.folder.outbox("g1"))
+    return account.messages_sent - account.messages_pending - account.messages_dead
+
+
+def test_an_ingest_killed_while_the_store_is_away_goes_on_taking_messages(bench: Bench) -> None:
     bench.start_gateway("g1")
     until(lambda: len(bench.stored()) > 20, "readings are stored")
     with closing(sqlite3.connect(bench.folder.root / "store.sqlite", isolation_level=None)) as locker:
@@ -63,10 +69,19 @@ def test_an_ingest_killed_while_the_store_is_away_loses_nothing(bench: Bench) ->
         before = bench.journalled()
         until(lambda: bench.journalled() > before + 50, "the journal is ahead of the store")
         bench.kill("ingest")
-        bench.start_ingest()
-        sent = len(bench.payloads("g1"))
-        until(lambda: len(bench.payloads("g1")) > sent + 100, "the gateway goes on")
         locker.execute("ROLLBACK")
+        # Not even to be read: no other process can open it.
+        locker.execute("PRAGMA locking_mode = EXCLUSIVE")
+        locker.execute("BEGIN EXCLUSIVE")
+        bench.start_ingest()
+        before, receipted = bench.journalled(), _receipted(bench)
+        until(lambda: bench.journalled() > before + 100, "the journal grows")
+        until(lambda: _receipted(bench) > receipted + 100, "receipts come")
+        status, text = bench.readiness()
+        assert status == 503
+        assert "the store is away" in text
+        assert "locked" in text
+    until(lambda: "the store is away" not in bench.readiness()[1], "the store is open")
     bench.settle()
     bench.assert_whole(bench.sent("g1"))
 

@@ -49,7 +49,9 @@ class Bench:
         self.registry = parse_registry(REGISTRY)
         self.store = SqliteStore(root / "store.sqlite")
 
-    def take_in(self, seqs: Sequence[int], *, boot: str = "b1", member: str | None = None) -> None:
+    def take_in(
+        self, seqs: Sequence[int], *, boot: str = "b1", member: str | None = None, value: float = 0.5
+    ) -> None:
         payloads = [
             json.dumps(
                 {
@@ -62,7 +64,7 @@ class Bench:
                             "sensor_id": "fc-1",
                             "quantity": "free_chlorine_mg_l",
                             "measured_at": format_timestamp(T0 + seq * 1000 + 100_000 * (boot != "b1")),
-                            "value": 0.5,
+                            "value": value,
                         }
                     ],
                 }

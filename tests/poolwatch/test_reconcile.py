@@ -85,7 +85,27 @@ def test_the_table_adds_up(bench: Bench) -> None:
     print_account(console, bench.account())
     text = console.export_text()
     rows = [line.replace("│", " ").split()[1:] for line in text.splitlines() if "gw-a" in line]
-    assert rows == [["14", "10", "4", "0", "0"], ["10", "10", "0", "0", "0", "0"]]
+    assert rows == [["14", "10", "4", "0", "0"], ["10", "10", "0", "0", "0", "0", "0"]]
+    assert "the account is closed" in text
+
+
+def test_readings_of_a_clone_are_shown_beside_an_account_that_closes(bench: Bench) -> None:
+    bench.take_in(range(10))
+    bench.take_in([3, 4], value=0.9)
+    bench.status("b1", 10)
+    account = bench.account()
+    (line,) = account.lines
+    assert (line.tally.readings, line.stored, line.cloned_readings) == (10, 10, 2)
+    assert account.holes == ()
+    (of_day,) = bench.account(day="2026-07-01").lines
+    assert of_day.cloned_readings == 2
+    assert bench.account(day="2026-06-30").lines == ()
+    console = Console(width=80, record=True)
+    print_account(console, account)
+    text = console.export_text()
+    rows = [line.split() for line in text.splitlines() if "gw-a" in line]
+    assert rows[-1] == ["gw-a", "10", "10", "0", "0", "0", "2", "0"]
+    assert "cloned" in text
     assert "the account is closed" in text
 
 

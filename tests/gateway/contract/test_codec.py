@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.contract.codec import (
@@ -215,9 +215,18 @@ def test_any_json_in_a_reading_leaves_its_neighbour_alone(field: str, found: obj
 instants = st.integers(0, 4_102_444_800_000)
 
 
-@given(instants)
+#: All that the form can say: the years 1 to 9999.
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999
+
+
+@given(st.integers(_FIRST_MS, _LAST_MS))
+@example(_FIRST_MS)
+@example(_LAST_MS)
+@example(-1)
 def test_times_go_out_and_come_back(instant_ms: int) -> None:
-    assert parse_timestamp(format_timestamp(instant_ms)) == instant_ms
+    text = format_timestamp(instant_ms)
+    assert len(text) == len("2026-07-01T08:00:00.000Z")
+    assert parse_timestamp(text) == instant_ms
 
 
 @given(

@@ -69,7 +69,8 @@ def test_what_came_long_ago_is_compared_byte_by_byte(book: Any, letter: Build) -
     book.open()
     assert book.results(*old, letter(2, value=0.9)) == [AGAIN] * 5 + [CLONED]
     assert book.results(letter(5, at_ms=letter(0).message.received_at_ms + DAY_MS)) == [NEW]
-    assert book.journal.maintain(0) is False
+    while book.journal.maintain(0):
+        pass
     assert [path.name for path in sorted(book.folder.glob("*.packed.sqlite"))] == ["2026-07-01.packed.sqlite"]
     assert book.results(*old, letter(2, value=0.9), letter(3, value=0.9)) == [AGAIN] * 6 + [CLONED]
 

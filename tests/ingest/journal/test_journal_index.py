@@ -59,7 +59,8 @@ def test_a_source_knows_what_came_whatever_is_in_memory(
             for first in source.absorbed:
                 file.pop(first, None)
             file.update(source.changed_ranges())
-            source.settled(keep=keep)
+            source.forget_changes()
+            source.trim(keep=keep)
             assert {one for first, last in file.items() for one in range(first, last + 1)} == came
     ranges = source.all_ranges()
     assert [one for first, last in ranges for one in range(first, last + 1)] == sorted(came)

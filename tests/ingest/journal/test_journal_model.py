@@ -1,4 +1,4 @@
-"""The journal against a plain model: any batches, kills, openings, duplicates and clones."""
+"""The journal against a plain model: any batches, kills, openings, duplicates, clones, failures, steps of checkpoints."""
 
 import shutil
 import tempfile
@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.contract.topics import TopicKind
+from ingest.errors import JournalUnavailableError
 from ingest.incoming import Incoming
+from ingest.journal import checkpoints, state_file
 from ingest.journal.account import read_account, read_seq_ranges
 from ingest.journal.journal import Journal
 from ingest.journal.records import Appended, Outcome
@@ -36,6 +40,14 @@ class JournalMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        # So little in memory that the file is asked all the time.
+        self.patches = [
+            patch.object(checkpoints, "_SOURCES_IN_MEMORY", 2),
+            patch.object(checkpoints, "NEWEST_RANGES", 2),
+            patch.object(state_file, "NEWEST_RANGES", 2),
+        ]
+        for one in self.patches:
+            one.start()
         self.root = Path(tempfile.mkdtemp())
         self.folder = self.root / "0"
         self.journal = Journal(self.folder)
@@ -117,6 +129,32 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal.checkpoint()
 
     @rule()
+    def begin_a_checkpoint(self) -> None:
+        self.journal._writing.begin_checkpoint()
+
+    @rule(most=st.integers(1, 3))
+    def collect_for_it(self, most: int) -> None:
+        _, unwritten, _ = self.journal._writing.begin_checkpoint()
+        unwritten.collect_some(most)
+
+    @rule()
+    def write_it(self) -> None:
+        state, unwritten, _ = self.journal._writing.begin_checkpoint()
+        self.journal._writing.checkpoints.write(state, unwritten)
+
+    @rule(letter=_letters)
+    def fail_to_append(self, letter: tuple[str, str, int, int, int | None]) -> None:
+        gateway_id, boot_id, seq, variant, _ = letter
+        payload = f"{gateway_id} {boot_id} {seq} {variant} fails".encode()
+        message = Incoming(f"pools/p/gateways/{gateway_id}/readings", payload, self.now_ms)
+        assessment = Assessment(TopicKind.READINGS, gateway_id, boot_id, seq, 2, ())
+        with (
+            patch.object(self.journal._writing, "_commit", side_effect=JournalUnavailableError("full")),
+            pytest.raises(JournalUnavailableError),
+        ):
+            self.journal.append_many([message], [assessment])
+
+    @rule()
     def compress(self) -> None:
         self.journal.maintain(self.now_ms)
 
@@ -166,12 +204,14 @@ class JournalMachine(RuleBasedStateMachine):
         if hasattr(self, "journal"):
             self.journal.close()
             shutil.rmtree(self.root)
+            for one in self.patches:
+                one.stop()
 
 
 TestJournalModel: Callable[..., Any] = JournalMachine.TestCase
 TestJournalModel.settings = settings(  # type: ignore[attr-defined]
-    max_examples=25,
-    stateful_step_count=15,
+    max_examples=40,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
