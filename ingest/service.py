@@ -10,25 +10,19 @@ import structlog
 from gateway.contract.codec import encode_receipt
 from gateway.contract.receipts import INTERVAL_S
 from gateway.contract.times import Clock, format_timestamp
-from gateway.contract.topics import TopicKind
-from ingest.backoff import Backoff
 from ingest.counters import IngestCounters
-from ingest.errors import IngestError, JournalUnavailableError
+from ingest.errors import IngestError
 from ingest.gauges import gauges_of
 from ingest.incoming import Incoming
-from ingest.intake import assess_many
 from ingest.journal.journal import Journal
-from ingest.journal.records import Appended, Appending
 from ingest.latencies import Latencies
-from ingest.quarantine_alarm import QuarantineAlarm
-from ingest.receipt_book import ReceiptBook
 from ingest.registry_source import RegistrySource
 from ingest.store.ports import ReadingWriter
 from ingest.store.records import GatewayStatusRow, RegistryVersionRow
 from ingest.store_timing import TimedWriter
 from ingest.store_writer import StoreWriter
 from ingest.subscriber_figures import SubscriberFigures
-from ingest.validation import Assessment
+from ingest.taking import Taking
 
 _MAX_MESSAGES = 6000
 #: How long an idle loop waits before it looks after receipts and the registry. A message ends the wait. [s]
@@ -100,18 +94,17 @@ class IngestService:
         self._journal = journal
         self._registry = registry
         self._clock = clock
-        self._receipts = ReceiptBook()
         self._store = TimedWriter(store)
         #: The newest status of each gateway since somebody wanted them; any thread may copy it. None: nobody wants them.
         self.statuses: dict[str, GatewayStatusRow] | None = None
-        self._journal_latencies = Latencies()
-        self._taken_in_latencies = Latencies()
         self._writer = StoreWriter(journal, self._store, clock=clock, counters=self.counters)
         self._store_away = store_away
         self._keep_days = keep_days
         self._look_at_registry_s = 0.0
-        self._alarm = QuarantineAlarm()
-        self._journal_error = ""
+        self._taking = Taking(
+            journal=journal, acknowledge=subscriber.acknowledge, clock=clock, counters=self.counters
+        )
+        self._receipts = self._taking.receipts
         self.counters.registry_since_ms = clock()
         if store_has_registry != registry.current.text:
             self._store_registry()
@@ -190,8 +183,8 @@ class IngestService:
         reasons = []
         if not self._subscriber.is_connected:
             reasons.append("the broker is not connected: see that it runs, and ingest's credentials")
-        if self._journal_error:
-            reasons.append(f"nothing is acknowledged: {self._journal_error}")
+        if self._taking.journal_error:
+            reasons.append(f"nothing is acknowledged: {self._taking.journal_error}")
         away = self._store_away()
         if away:
             reasons.append(f"the store is away, messages wait in the journal: {away}")
@@ -199,9 +192,9 @@ class IngestService:
         if waiting_ms and self._clock() - waiting_ms > _STORE_BEHIND_MS:
             cause = self._writer.error or "it takes rows more slowly than they come"
             reasons.append(f"the store is behind since {format_timestamp(waiting_ms)}: {cause}")
-        if self._alarm.is_raised:
+        if self._taking.alarm.is_raised:
             reasons.append(
-                f"{self._alarm.last_hour} refusals within an hour: see `poolwatch quarantine list`"
+                f"{self._taking.alarm.last_hour} refusals within an hour: see `poolwatch quarantine list`"
             )
         return reasons
 
@@ -214,7 +207,7 @@ class IngestService:
             store=self._store,
             receipts=self._receipts,
             registry=self._registry,
-            alarm=self._alarm,
+            alarm=self._taking.alarm,
             waiting_since_ms=self.counters.waiting_since_ms,
             now_ms=self._clock(),
         )
@@ -224,11 +217,11 @@ class IngestService:
         return {
             "journal_commit_seconds": (
                 "How long messages waited for the journal's commit, failed attempts included. [s]",
-                self._journal_latencies,
+                self._taking.journal_latencies,
             ),
             "taken_in_seconds": (
                 "How long messages took from the network to their acknowledgement. [s]",
-                self._taken_in_latencies,
+                self._taking.latencies,
             ),
             "store_write_seconds": (
                 "How long a write to the store took, failed or not. [s]",
@@ -237,96 +230,15 @@ class IngestService:
         }
 
     def _take_in(self, messages: Sequence[Incoming], stop: threading.Event) -> None:
-        """Journal in one commit, and only then acknowledge, owe receipts, and let the store writer have the rows."""
-        begun_s = time.monotonic()
-        self.counters.received_messages += len(messages)
-        self.counters.last_received_at_ms = messages[-1].received_at_ms
-        assessments, rows = assess_many(messages, self._registry.current.registry)
-        for index, error in rows.failures:
-            self.counters.unexpected_failures += 1
-            topic = None if index is None else messages[index].topic
-            _log.error("a message could not be assessed", topic=topic, exc_info=error)
-        journal_begun_s = time.monotonic()
-        appending = self._append(messages, assessments, stop)
-        if appending is None:
+        """Take messages, and only then let the store writer have their rows."""
+        taken = self._taking.take(messages, self._registry.current.registry, stop)
+        if taken is None:
             return
-        self._journal_latencies.observe(time.monotonic() - journal_begun_s)
-        self.counters.acknowledged_messages += self._subscriber.acknowledge(messages)
-        self._taken_in_latencies.observe(time.monotonic() - begun_s)
-        self._note_all(assessments, appending.results)
-        rows = rows.of_messages([result is Appended.NEW for result in appending.results])
+        rows = taken.rows
         if self.statuses is not None:
             self.statuses.update((status.gateway_id, status) for status in rows.statuses)
-        self._writer.offer(rows, first_id=appending.first_id, last_id=appending.last_id)
+        self._writer.offer(rows, first_id=taken.first_id, last_id=taken.last_id)
         self._writer.let_catch_up()
-
-    def _append(
-        self, messages: Sequence[Incoming], assessments: Sequence[Assessment], stop: threading.Event
-    ) -> Appending | None:
-        """Journal, however long the disk takes to have room; None if `stop` came first, and nothing is acknowledged."""
-        backoff = Backoff()
-        while True:
-            try:
-                appending = self._journal.append_many(messages, assessments)
-            except JournalUnavailableError as error:
-                self.counters.journal_failures += 1
-                self._journal_error = str(error)
-                if backoff.attempts == 0:
-                    _log.error(
-                        "the journal cannot be written; nothing is acknowledged until it can",
-                        error=str(error),
-                    )
-                if stop.wait(backoff.next_s()):
-                    return None
-            else:
-                self._journal_error = ""
-                return appending
-
-    def _note_all(self, assessments: Sequence[Assessment], results: Sequence[Appended]) -> None:
-        # A status has no receipt, nor has what cannot be named.
-        self._receipts.add(
-            (found.gateway_id, found.boot_id, found.seq)
-            for found in assessments
-            if found.seq is not None and found.boot_id is not None and found.kind is not TopicKind.STATUS
-        )
-        counters = self.counters
-        duplicates = sum(result is Appended.DUPLICATE for result in results)
-        counters.duplicate_messages += duplicates
-        counters.journalled_messages += len(results) - duplicates
-        refusals = sum(
-            self._note_refused(found, result)
-            for found, result in zip(assessments, results, strict=True)
-            if (found.refusals or result is not Appended.NEW) and result is not Appended.DUPLICATE
-        )
-        if self._alarm.note(refusals, self._clock()):
-            _log.error(
-                "quarantine grows: see `poolwatch quarantine list`", refusals_in_an_hour=self._alarm.last_hour
-            )
-
-    def _note_refused(self, found: Assessment, result: Appended) -> int:
-        """Count and log what went into quarantine; returns how many refusals that are."""
-        counters = self.counters
-        if result is Appended.CLONED:
-            counters.cloned_messages += 1
-            _log.error(
-                "two messages of one seq differ: a cloned or faulty gateway",
-                gateway_id=found.gateway_id,
-                boot_id=found.boot_id,
-                seq=found.seq,
-            )
-            return 1
-        if result is Appended.REFUSED:
-            counters.refused_messages += 1
-            _log.warning("message in quarantine", gateway_id=found.gateway_id, code=found.refusals[0].code)
-            return 1
-        counters.refused_items += len(found.refusals)
-        _log.warning(
-            "readings or entries in quarantine",
-            gateway_id=found.gateway_id,
-            count=len(found.refusals),
-            code=found.refusals[0].code,
-        )
-        return len(found.refusals)
 
     def _send_receipts(self) -> None:
         now_s = time.monotonic()
