@@ -13,8 +13,9 @@ from gateway.contract.credentials import Credentials
 from gateway.contract.times import Clock
 from gateway.outbox import Outbox
 from gateway.publisher import Backoff, Publisher
+from gateway.running import run_gateways
 from gateway.sensors.ports import SensorPort
-from gateway.service import GatewayService, run_gateways
+from gateway.service import GatewayService
 from simulators.faults import FaultKind
 from simulators.pools import SimulatedPool
 from simulators.probes import PoolProbes, standard_probes

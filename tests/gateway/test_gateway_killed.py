@@ -30,7 +30,8 @@ from gateway.contract.readings import Reading
 from gateway.contract.times import format_timestamp
 from gateway.outbox import Outbox
 from gateway.publisher import Backoff, Publisher
-from gateway.service import GatewayService, Pace, run_gateways
+from gateway.running import run_gateways
+from gateway.service import GatewayService, Pace
 
 path, port, boot_id, dies_before_publishing = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] == "yes"
 

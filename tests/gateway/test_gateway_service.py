@@ -17,8 +17,9 @@ from gateway.contract.times import format_timestamp
 from gateway.errors import SensorError
 from gateway.outbox import Outbox, read_account
 from gateway.publisher import Publisher
+from gateway.running import run_gateways
 from gateway.sensors.ports import SensorPort
-from gateway.service import GatewayService, Pace, run_gateways
+from gateway.service import GatewayService, Pace
 
 if TYPE_CHECKING:
     from tests.conftest import MosquittoBroker
@@ -197,9 +198,14 @@ def test_dead_letters_of_an_absent_ingest_are_sent_again_when_it_is_heard(
 
 
 def test_a_gateway_that_measures_nothing_more_asks_again_whether_ingest_is_back(
-    make_gateway: "MakeGateway", play_ingest: "PlayIngest", step_until: "StepUntil"
+    make_gateway: "MakeGateway",
+    play_ingest: "PlayIngest",
+    step_until: "StepUntil",
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    service = make_gateway([CountingSensor(interval_s=60)], Pace(resend_after_s=0.05))
+    # This ingest gives receipts at once, not one a second.
+    monkeypatch.setattr(delivery, "INTERVAL_S", 0.05)
+    service = make_gateway([CountingSensor(interval_s=60)], Pace(resend_after_s=0.1))
     service.record("p1", [reading(clock(), 1.0)], clock())
     step_until(service, lambda: service.counters.dead_letters == 2)
     # Nothing else is sent, so that no other receipt could tell that ingest is there again.

@@ -21,7 +21,8 @@ from gateway.contract.readings import Reading
 from gateway.contract.times import format_timestamp
 from gateway.outbox import Outbox
 from gateway.publisher import Backoff, Publisher
-from gateway.service import GatewayService, Pace, run_gateways
+from gateway.running import run_gateways
+from gateway.service import GatewayService, Pace
 
 
 class CountingSensor:
