@@ -131,23 +131,33 @@ def rebuild_many(
     return _rows_of(usual, single, failures)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Compiled:
-    """The table of the registry that was asked last: compiled once for each version."""
+    """The table of a registry."""
 
     registry: Registry
     table: RegisteredSeries
 
 
+#: The registry that was asked last, and perhaps one that will be: each is compiled once, and let go after the next.
 _compiled: list[_Compiled] = []
 
 
+def prepare_registry(registry: Registry) -> None:
+    """Compile a registry before `assess_many` is asked with it: a large one takes seconds. One thread may, beside intake."""
+    if all(one.registry is not registry for one in _compiled):
+        _compiled[:] = [*_compiled[-1:], _Compiled(registry, compile_series(registry))]
+
+
 def _table_of(registry: Registry) -> RegisteredSeries:
-    if _compiled and (last := _compiled[-1]).registry is registry:
-        return last.table
-    table = compile_series(registry)
-    _compiled[:] = [_Compiled(registry, table)]
-    return table
+    known = list(_compiled)
+    for one in known:
+        if one.registry is registry:
+            if one is known[-1] and len(known) > 1:
+                _compiled[:] = [one]
+            return one.table
+    prepare_registry(registry)
+    return _compiled[-1].table
 
 
 def _read_usual(

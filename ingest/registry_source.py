@@ -1,6 +1,7 @@
 """The registry in force: read from its file, again when that changes; a faulty new file changes nothing."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +61,16 @@ class RegistrySource:
             )
         self.current = found
 
-    def poll(self) -> RegistryVersion | None:
-        """Look at the file; the new version if it changed into another one that can be used."""
+    def poll(self, before: Callable[[RegistryVersion], None] | None = None) -> RegistryVersion | None:
+        """Look at the file; the new version if it changed into another one that can be used.
+
+        `before` is given that version before it is in force. Any one thread may look; `current` may be read by all.
+        """
         found = self._read_changed()
         if found is None or found.registry.sha256 == self.current.registry.sha256:
             return None
+        if before is not None:
+            before(found)
         self.current = found
         _log.info("a new registry is in force", sha256=found.registry.sha256, pools=len(found.registry.pools))
         return found

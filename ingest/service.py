@@ -14,9 +14,10 @@ from ingest.counters import IngestCounters
 from ingest.errors import IngestError
 from ingest.gauges import gauges_of
 from ingest.incoming import Incoming
+from ingest.intake import prepare_registry
 from ingest.journal.journal import Journal
 from ingest.latencies import Latencies
-from ingest.registry_source import RegistrySource
+from ingest.registry_source import RegistrySource, RegistryVersion
 from ingest.store.ports import ReadingWriter
 from ingest.store.records import GatewayStatusRow, RegistryVersionRow
 from ingest.store_timing import TimedWriter
@@ -25,7 +26,7 @@ from ingest.subscriber_figures import SubscriberFigures
 from ingest.taking import Taking
 
 _MAX_MESSAGES = 6000
-#: How long an idle loop waits before it looks after receipts and the registry. A message ends the wait. [s]
+#: How long an idle loop waits before it looks after receipts. A message ends the wait. [s]
 _WAIT_S = 0.1
 _REGISTRY_EVERY_S = 1.0
 _UPKEEP_EVERY_S = 60.0
@@ -100,22 +101,27 @@ class IngestService:
         self._writer = StoreWriter(journal, self._store, clock=clock, counters=self.counters)
         self._store_away = store_away
         self._keep_days = keep_days
-        self._look_at_registry_s = 0.0
         self._taking = Taking(
             journal=journal, acknowledge=subscriber.acknowledge, clock=clock, counters=self.counters
         )
         self._receipts = self._taking.receipts
         self.counters.registry_since_ms = clock()
         if store_has_registry != registry.current.text:
-            self._store_registry()
+            self._announce(registry.current)
 
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop`; then send the receipts that are owed and let the store writer come to the journal's end."""
-        writer_stop = threading.Event()
-        writer = threading.Thread(target=self._writer.run, args=(writer_stop,), name="store-writer")
-        writer.start()
-        upkeep = threading.Thread(target=self._maintain, args=(writer_stop,), name="journal-upkeep")
-        upkeep.start()
+        leave = threading.Event()
+        beside = [
+            threading.Thread(target=work, args=(leave,), name=name)
+            for name, work in (
+                ("store-writer", self._writer.run),
+                ("journal-upkeep", self._maintain),
+                ("registry-follower", self._follow_registry),
+            )
+        ]
+        for thread in beside:
+            thread.start()
         try:
             self._subscriber.start()
             while not stop.is_set():
@@ -123,10 +129,10 @@ class IngestService:
             self._flush_receipts()
         finally:
             self._subscriber.close()
-            writer_stop.set()
+            leave.set()
             self._writer.wake()
-            writer.join()
-            upkeep.join()
+            for thread in beside:
+                thread.join()
         _log.info("ingest ended", journalled=self.counters.journalled_messages)
 
     def drain(self, stop: threading.Event) -> bool:
@@ -152,7 +158,6 @@ class IngestService:
 
     def _serve_once(self, stop: threading.Event) -> None:
         messages = self._subscriber.take(_MAX_MESSAGES, wait_s=_WAIT_S)
-        self._reload_registry()
         if messages:
             self._take_in(messages, stop)
         self._send_receipts()
@@ -256,17 +261,21 @@ class IngestService:
             time.sleep(_WAIT_S)
             self._send_receipts()
 
-    def _reload_registry(self) -> None:
-        now_s = time.monotonic()
-        if now_s < self._look_at_registry_s:
-            return
-        self._look_at_registry_s = now_s + _REGISTRY_EVERY_S
-        if self._registry.poll() is not None:
-            self.counters.registry_reloads += 1
-            self.counters.registry_since_ms = self._clock()
-            self._store_registry()
-        self.counters.registry_refusals = self._registry.refusals
+    def _follow_registry(self, stop: threading.Event) -> None:
+        """Read the registry when its file changes; a large one takes its time, and intake goes on with the one before."""
+        while not stop.wait(_REGISTRY_EVERY_S):
+            try:
+                found = self._registry.poll(before=self._announce)
+            except Exception:  # noqa: BLE001 - to follow must not end: counted, logged, and the one before stays in force
+                self.counters.unexpected_failures += 1
+                _log.exception("looking at the registry failed in an unexpected way")
+                continue
+            if found is not None:
+                self.counters.registry_reloads += 1
+                self.counters.registry_since_ms = self._clock()
+            self.counters.registry_refusals = self._registry.refusals
 
-    def _store_registry(self) -> None:
-        version = self._registry.current
+    def _announce(self, version: RegistryVersion) -> None:
+        """Have a version ready and on its way to the store before a message is judged by it."""
+        prepare_registry(version.registry)
         self._writer.submit_registry(RegistryVersionRow(version.registry.sha256, self._clock(), version.text))

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from gateway.contract.codec import decode_receipt
-from ingest import intake
+from gateway.contract.registry import Registry
+from gateway.contract.registry_file import parse_registry
+from ingest import intake, registry_source
 from ingest.errors import JournalError, JournalUnavailableError
 from ingest.incoming import Incoming
 from ingest.journal.journal import Journal
@@ -284,3 +286,47 @@ def test_statuses_are_kept_for_who_wants_them(bench: Bench, wait_until: WaitUnti
     }
     assert histograms["journal_commit_seconds"] == histograms["taken_in_seconds"] >= 1
     assert histograms["store_write_seconds"] >= 1
+
+
+def test_messages_are_taken_while_a_large_registry_is_read(
+    bench: Bench,
+    registry_text: str,
+    tmp_path: Path,
+    payload: Build,
+    reading: Build,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_end, is_reading = threading.Event(), threading.Event()
+
+    def read_slowly(text: str) -> Registry:
+        is_reading.set()
+        assert may_end.wait(60)
+        return parse_registry(text)
+
+    monkeypatch.setattr(registry_source, "parse_registry", read_slowly)
+    renamed = registry_text.replace("Hall", "Hall of many names")
+    assert renamed != registry_text
+    with bench.running():
+        (tmp_path / "pools.toml").write_text(renamed, encoding="utf-8")
+        wait_until(is_reading.is_set)
+        bench.subscriber.waiting = [bench.incoming(payload([reading()], seq=0), mid=7)]
+        wait_until(lambda: bench.subscriber.acknowledged == [7])
+        assert bench.service.counters.registry_reloads == 0
+        may_end.set()
+        wait_until(lambda: bench.service.counters.registry_reloads == 1)
+        wait_until(lambda: bench.store.registries == [registry_text, renamed])
+
+
+def test_a_registry_that_cannot_be_looked_at_leaves_the_one_before_in_force(
+    bench: Bench, payload: Build, reading: Build, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: RegistrySource, before: object = None) -> None:
+        del source, before
+        raise RuntimeError("no such thing was thought of")
+
+    monkeypatch.setattr(RegistrySource, "poll", fail)
+    with bench.running():
+        wait_until(lambda: bench.service.counters.unexpected_failures >= 2)
+        bench.subscriber.waiting = [bench.incoming(payload([reading()], seq=0), mid=7)]
+        wait_until(lambda: bench.subscriber.acknowledged == [7])
