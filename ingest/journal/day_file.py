@@ -15,6 +15,7 @@ from ingest.errors import JournalError
 from ingest.journal.blocks import Block, Head
 from ingest.journal.connections import connect_readable, connect_writable, sync_folder, transaction
 from ingest.journal.runs import RunRow, ids_in
+from ingest.sqlite_bulk import insert_rows
 
 LAYOUT = 1
 OPEN_SUFFIX = ".sqlite"
@@ -38,8 +39,6 @@ _FIND = """SELECT run.source, run.first_seq, run.last_seq, run.first_id, run.pac
     ORDER BY flush.number DESC"""
 #: What comes again came mostly a short while ago: so many flushes are looked through first, then all. They cost 2 us each.
 _RECENT_FLUSHES = 16
-#: Rows in one statement; SQLite takes 32,766 parameters.
-_ROWS_AT_ONCE = 5000
 _CHUNK_DECODER = msgspec.msgpack.Decoder(list[tuple[int, int, bytes, bytes]])
 #: A chunk that says it is larger than this when unpacked was not written by us. [bytes]
 _MAX_CHUNK_BYTES = 1 << 30
@@ -157,12 +156,7 @@ class DayFile:
         """Add a flush of the index that reaches to `last_id`, in the caller's transaction."""
         (number,) = self.connection.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM flush").fetchone()
         self.connection.execute("INSERT INTO flush VALUES (?, ?)", (number, last_id))
-        for begin in range(0, len(rows), _ROWS_AT_ONCE):
-            some = rows[begin : begin + _ROWS_AT_ONCE]
-            self.connection.execute(
-                f"INSERT INTO run VALUES {','.join([f'({number},?,?,?,?,?)'] * len(some))}",
-                [column for row in some for column in row],
-            )
+        insert_rows(self.connection, "INSERT INTO run", [(number, *row) for row in rows])
 
 
 def unpack_chunk(body: bytes) -> list[Block]:

@@ -15,6 +15,7 @@ from ingest.journal.connections import connect_readable, connect_writable, sync_
 from ingest.journal.sources import Count, Source
 from ingest.journal.state import QuarantineRow
 from ingest.journal.unwritten import Unwritten
+from ingest.sqlite_bulk import insert_rows
 
 NAME = "state.sqlite"
 LAYOUT = 1
@@ -35,8 +36,6 @@ _TABLES = (
     """CREATE TABLE IF NOT EXISTS status (gateway_id TEXT PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS removed (day INTEGER PRIMARY KEY, last_id INTEGER NOT NULL, hash BLOB NOT NULL)""",
 )
-#: Parameters of one statement; SQLite takes 32,766.
-_PARAMETERS = 32_000
 #: Newest ranges of a source that are read at first.
 NEWEST_RANGES = 64
 #: Key, messages and readings.
@@ -149,7 +148,9 @@ def write_checkpoint(connection: sqlite3.Connection, unwritten: Unwritten) -> No
         connection.execute("DELETE FROM seq_range WHERE gateway_id = ? AND boot_id = ? AND first = ?", row)
     # Neighbours in the file one after the other.
     ranges = sorted(unwritten.ranges)
-    insert_rows(connection, "INSERT INTO seq_range", ranges, "ON CONFLICT DO UPDATE SET last = excluded.last")
+    insert_rows(
+        connection, "INSERT INTO seq_range", ranges, after="ON CONFLICT DO UPDATE SET last = excluded.last"
+    )
     add_tallies(connection, sorted(unwritten.tallies))
     insert_quarantine(connection, unwritten.quarantine)
     insert_rows(connection, "INSERT OR IGNORE INTO digest", list(unwritten.digests.items()))
@@ -169,28 +170,11 @@ def add_tallies(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]])
         connection,
         "INSERT INTO tally (day, gateway_id, boot_id, messages, readings)",
         plain,
-        "ON CONFLICT DO UPDATE SET messages = messages + excluded.messages, readings = readings + excluded.readings",
+        after="ON CONFLICT DO UPDATE SET messages = messages + excluded.messages, readings = readings + excluded.readings",
     )
-    insert_rows(connection, "INSERT INTO tally", others, f"ON CONFLICT DO UPDATE SET {_ADD}")
+    insert_rows(connection, "INSERT INTO tally", others, after=f"ON CONFLICT DO UPDATE SET {_ADD}")
 
 
 def insert_quarantine(connection: sqlite3.Connection, rows: Iterable[QuarantineRow]) -> None:
     """Put refusals into quarantine, each once, however often the store says so."""
     insert_rows(connection, "INSERT OR IGNORE INTO quarantine", [(*row, 0) for row in rows])
-
-
-def insert_rows(
-    connection: sqlite3.Connection, insert: str, rows: Sequence[tuple[Any, ...]], conflict: str = ""
-) -> None:
-    """Write rows of equal length with as few statements as SQLite allows: each gives the interpreter's lock away."""
-    if not rows:
-        return
-    width = len(rows[0])
-    at_once = _PARAMETERS // width
-    one = f"({','.join('?' * width)})"
-    for begin in range(0, len(rows), at_once):
-        some = rows[begin : begin + at_once]
-        connection.execute(
-            f"{insert} VALUES {','.join([one] * len(some))} {conflict}",
-            [column for row in some for column in row],
-        )

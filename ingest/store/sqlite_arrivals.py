@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Mapping
 from itertools import accumulate
 
+from ingest.sqlite_bulk import insert_columns
 from ingest.store.records import Arrival, ArrivalKind
-from ingest.store.sqlite_bulk import insert_columns
 from ingest.store.sqlite_session import position_of
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ingest.sqlite_bulk import insert_columns
 from ingest.store.records import (
     ArrivalKind,
     GatewayStatusRow,
@@ -15,7 +16,6 @@ from ingest.store.records import (
     SeriesKey,
 )
 from ingest.store.sqlite_arrivals import add_arrivals
-from ingest.store.sqlite_bulk import insert_columns
 from ingest.store.sqlite_schema import BUCKET_MS, HOUR_MS
 from ingest.store.sqlite_session import Names
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.sqlite_bulk import first_values, insert_columns
 from ingest.store.batches import ReadingBatch, Series, WriteOutcome
 from ingest.store.ports import StoreRejectedError
 from ingest.store.records import STATUS_NAMES, ArrivalKind
 from ingest.store.sqlite_arrivals import add_arrivals
-from ingest.store.sqlite_bulk import first_values, insert_columns
 from ingest.store.sqlite_meeting import Meetings
 from ingest.store.sqlite_schema import BUCKET_MS, HOUR_MS
 from ingest.store.sqlite_session import Names

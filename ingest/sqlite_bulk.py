@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-#: Rows of a statement: powers of two are few shapes, each compiled once, and few of them make up any number. With up to 15
-#: columns the largest stays below SQLite's least bound of 32,766 parameters.
+#: Rows of a statement: powers of two are few shapes, each compiled once and kept by its connection, and few of them make up
+#: any number. A shape for each number of rows would fill the connection's memory with compiled statements.
 _SIZES = tuple(2**power for power in range(11, -1, -1))
+#: SQLite takes at least so many parameters in a statement.
+_PARAMETERS = 32_766
 
 
 def insert_columns(
@@ -21,6 +23,13 @@ def insert_columns(
     return sum(
         connection.execute(sql, values).rowcount for sql, values in _statements(statement, columns, after)
     )
+
+
+def insert_rows(
+    connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]], *, after: str = ""
+) -> int:
+    """Run ``{statement} VALUES (…), (…) {after}`` on rows of equal length; returns how many rows it changed."""
+    return insert_columns(connection, statement, list(zip(*rows, strict=True)), after=after) if rows else 0
 
 
 def first_values(
@@ -39,7 +48,8 @@ def _statements(
     width, number = len(columns), len(columns[0])
     begin = 0
     while begin < number:
-        size = next(size for size in _SIZES if size <= number - begin)
+        most = min(number - begin, _PARAMETERS // width)
+        size = next(size for size in _SIZES if size <= most)
         values: list[Any] = [None] * (size * width)
         for place, column in enumerate(columns):
             values[place::width] = column[begin : begin + size]
