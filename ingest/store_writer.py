@@ -4,6 +4,7 @@ Rows of new messages are offered in memory as well. They are used where they fol
 because there was no room for them or ingest was started anew, the journal is read instead. Both give the same rows.
 """
 
+import gc
 import threading
 import time
 from collections.abc import Sequence
@@ -184,6 +185,8 @@ class StoreWriter:
                     return
             wrote, wait_s = self._attempt(backoff)
             if wrote is None:
+                # A failed call leaves its tracebacks in circles, and they hold the batch: in an outage of days, memory too.
+                gc.collect()
                 # Not woken by news, which would turn an outage of the store into a busy loop.
                 if stop.wait(wait_s):
                     time.sleep(_DRAIN_RETRY_S)

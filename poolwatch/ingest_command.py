@@ -72,7 +72,7 @@ def _opened(
     ) as service:
         # What is loaded by now stays: no collection need look at it again.
         gc.freeze()
-        gc.set_threshold(_COLLECT_EVERY, 20, 50)
+        gc.set_threshold(_COLLECT_EVERY)
         yield service
 
 
