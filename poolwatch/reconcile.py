@@ -251,20 +251,21 @@ def print_account(console: Console, account: Account) -> None:
         collapse_padding=True,
         pad_edge=False,
     )
-    for table, names in (
-        (messages, ("sent", "received", "at gateway", "missing", "came again")),
-        (readings, ("received", "stored", "duplicate", "quarantined", "in flight", "cloned", "dropped")),
-    ):
-        table.add_column("gateway", no_wrap=True)
-        for name in names:
-            table.add_column(name, justify="right")
     for table, numbers in ((messages, _messages), (readings, _readings)):
         rows = [numbers(line) for line in account.lines]
+        totals = Counter[str]()
+        for row in rows:
+            totals.update(row)
+        # Clones are rare, and eighty columns few.
+        shown = [name for name in (rows[0] if rows else ()) if name != "cloned" or totals[name]]
+        table.add_column("gateway", no_wrap=True)
+        for name in shown:
+            table.add_column(name, justify="right")
         for line, row in zip(account.lines, rows, strict=True):
-            table.add_row(line.gateway_id, *map(str, row))
+            table.add_row(line.gateway_id, *(str(row[name]) for name in shown))
         table.add_section()
         if rows:
-            table.add_row("all", *(str(sum(column)) for column in zip(*rows, strict=True)))
+            table.add_row("all", *(str(totals[name]) for name in shown))
         console.print(table)
     verdicts = (
         ", ".join(f"{count} {kind}s" for kind, count in sorted(account.verdicts.items())) or "no verdict"
@@ -283,24 +284,24 @@ def print_account(console: Console, account: Account) -> None:
         console.print("[green]the account is closed: nothing is missing[/]")
 
 
-def _messages(line: GatewayLine) -> tuple[int, ...]:
-    return (
-        sum(boot.sent for boot in line.boots),
-        sum(boot.received for boot in line.boots),
-        line.kept,
-        line.missing,
-        line.tally.duplicate_messages,
-    )
+def _messages(line: GatewayLine) -> dict[str, int]:
+    return {
+        "sent": sum(boot.sent for boot in line.boots),
+        "received": sum(boot.received for boot in line.boots),
+        "at gateway": line.kept,
+        "missing": line.missing,
+        "came again": line.tally.duplicate_messages,
+    }
 
 
-def _readings(line: GatewayLine) -> tuple[int, ...]:
+def _readings(line: GatewayLine) -> dict[str, int]:
     tally = line.tally
-    return (
-        tally.readings,
-        line.stored,
-        tally.store_duplicates,
-        tally.quarantined_readings,
-        tally.in_flight_readings,
-        line.cloned_readings,
-        line.dropped_readings,
-    )
+    return {
+        "received": tally.readings,
+        "stored": line.stored,
+        "duplicate": tally.store_duplicates,
+        "quarantined": tally.quarantined_readings,
+        "in flight": tally.in_flight_readings,
+        "cloned": line.cloned_readings,
+        "dropped": line.dropped_readings,
+    }

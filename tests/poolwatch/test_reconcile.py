@@ -85,7 +85,8 @@ def test_the_table_adds_up(bench: Bench) -> None:
     print_account(console, bench.account())
     text = console.export_text()
     rows = [line.replace("│", " ").split()[1:] for line in text.splitlines() if "gw-a" in line]
-    assert rows == [["14", "10", "4", "0", "0"], ["10", "10", "0", "0", "0", "0", "0"]]
+    assert rows == [["14", "10", "4", "0", "0"], ["10", "10", "0", "0", "0", "0"]]
+    assert "cloned" not in text
     assert "the account is closed" in text
 
 
