@@ -19,28 +19,22 @@ _TOKEN = re.compile(
 
 
 class LineIndex:
-    """Lines of tables, keys and entries of lists, of a text that `tomllib` accepts. It is read at the first question."""
+    """Lines of tables, keys and entries of lists, of a text that `tomllib` accepts."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
         self._lines: dict[Place, int] = {}
         self._newest: dict[Place, int] = {}
         self._tokens: list[tuple[str, str, int]] = []
-        self._at = 0
-
-    def _read(self) -> None:
-        text, self._text = self._text, ""
         line = 1
         for match in _TOKEN.finditer(text):
             if match.lastgroup != "skip":
                 self._tokens.append((match.lastgroup or "", match[0], line))
             line += match[0].count("\n")
+        self._at = 0
         self._read_document()
 
     def find(self, place: Place) -> int | None:
         """Line, from 1, of a place, or of the nearest thing around it; None for the file itself."""
-        if self._text:
-            self._read()
         for length in range(len(place), 0, -1):
             if place[:length] in self._lines:
                 return self._lines[place[:length]]
