@@ -7,8 +7,8 @@ its message, in the order of the field keys. A series that another message broug
 by itself, as ``…/received_at`` and so on; its message ends with "/+" if it came later than the line.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from ingest.store.batches import Origin, ReadingBatch, Series
 from ingest.store.influx_lines import escape_name, escape_text, field_text
 from ingest.store.records import StatusCode
+
+_Key = TypeVar("_Key")
 
 
 class Lines(NamedTuple):
@@ -59,41 +61,28 @@ class SeriesBook:
         keys = {place: _key(*place) for place in set(places)}
         ranks = {key: rank for rank, key in enumerate(sorted(set(keys.values())))}
         self.rank = np.array([ranks[keys[place]] for place in places], dtype=np.int64)
-        self.heads = _Heads(series)
-        self.nexts = _Nexts(series)
+        self.heads = _Texts[int](
+            lambda number: (
+                f"\nreading,pool_id={escape_name(series[number].pool_id)} {field_key(series[number])}="
+            )
+        )
+        self.nexts = _Texts[int](lambda number: f",{field_key(series[number])}=")
 
 
-class _Heads(dict[int, str]):
+class _Texts(dict[_Key, str]):
     """Made when asked for: a batch has few of a country's series."""
 
-    def __init__(self, series: tuple[Series, ...]) -> None:
+    def __init__(self, make: Callable[[_Key], str]) -> None:
         super().__init__()
-        self._series = series
+        self._make = make
 
-    def __missing__(self, number: int) -> str:
-        one = self._series[number]
-        made = self[number] = f"\nreading,pool_id={escape_name(one.pool_id)} {field_key(one)}="
+    def __missing__(self, key: _Key) -> str:
+        made = self[key] = self._make(key)
         return made
 
 
-class _Nexts(dict[int, str]):
-    """As `_Heads`."""
-
-    def __init__(self, series: tuple[Series, ...]) -> None:
-        super().__init__()
-        self._series = series
-
-    def __missing__(self, number: int) -> str:
-        made = self[number] = f",{field_key(self._series[number])}="
-        return made
-
-
-class _Tails(dict[tuple[int, ...], str]):
-    """End of a line's message by its positions."""
-
-    def __missing__(self, positions: tuple[int, ...]) -> str:
-        made = self[positions] = f'{",".join(map(str, positions))}" '
-        return made
+def _end_of_message(positions: tuple[int, ...]) -> str:
+    return f'{",".join(map(str, positions))}" '
 
 
 def field_key(series: Series) -> str:
@@ -197,7 +186,7 @@ def _plain_lines(
     rows = begin[:, None] + np.arange(fields)
     series = batch.series_number[rows].T.tolist()
     values = _number_texts(batch.value[rows].T.ravel().tolist())
-    tails = _Tails()
+    tails = _Texts(_end_of_message)
     stride = 2 * fields + 3
     pieces = [""] * (stride * count)
     for place, numbers in enumerate(series):
