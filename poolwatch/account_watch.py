@@ -5,16 +5,16 @@ It is what the journal holds and what gateways say of themselves; the store is n
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 from prometheus_client.core import Metric
 
-from gateway.contract.counting import counted
+from gateway.contract.counting import added, counted
 from gateway.contract.times import Clock
 from ingest.errors import IngestError
 from ingest.seq_balance import GatewayClaims
@@ -154,20 +154,25 @@ class AccountWatch:
         note_newest(self._statuses(), self._claims)
 
     def _note(self, lines: Sequence[GatewayLine], took_s: float, *, is_whole: bool) -> None:
-        readings: dict[str, ReadingsAccount] = {}
-        messages: dict[str, MessagesAccount] = {}
+        readings: defaultdict[str, list[ReadingsAccount]] = defaultdict(list)
+        messages: defaultdict[str, list[MessagesAccount]] = defaultdict(list)
         missing = {line.gateway_id: line.missing for line in lines}
         told = self._told(lines)
         for line in lines:
             name = told[line.gateway_id]
-            _add(readings.setdefault(name, ReadingsAccount()), _readings(line))
+            readings[name].append(_readings(line))
             # Told when two looks agree: after an outage the newest message comes before those that are kept.
             sure = min(line.missing, self._missing.get(line.gateway_id, 0))
-            _add(messages.setdefault(name, MessagesAccount()), _messages(line, sure))
+            messages[name].append(_messages(line, sure))
         self._missing = missing
         untold = sum(name in (UNREGISTERED, REST) for name in told.values())
         self._taken = _Taken(
-            is_whole, self._clock(), took_s, readings, messages if is_whole else None, untold
+            is_whole,
+            self._clock(),
+            took_s,
+            {name: added(ReadingsAccount, parts) for name, parts in readings.items()},
+            {name: added(MessagesAccount, parts) for name, parts in messages.items()} if is_whole else None,
+            untold,
         )
 
     def _told(self, lines: Sequence[GatewayLine]) -> dict[str, str]:
@@ -216,11 +221,6 @@ class AccountWatch:
         for numbers in (taken.readings, taken.messages):
             found += fields_as_metrics("ingest_account", numbers or {}, label="gateway_id")
         return found
-
-
-def _add(total: Any, more: Any) -> None:
-    for field in fields(total):
-        setattr(total, field.name, getattr(total, field.name) + getattr(more, field.name))
 
 
 def _readings(line: GatewayLine) -> ReadingsAccount:

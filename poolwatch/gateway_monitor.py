@@ -1,12 +1,12 @@
 """The monitor of gateways that run in one process: each by its id, or all as one where they are very many."""
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from prometheus_client.core import Metric
 
+from gateway.contract.counting import added
 from gateway.contract.times import Clock
 from gateway.counters import GatewayCounters
 from gateway.figures import GatewayFigures, not_sending, summed
@@ -36,7 +36,7 @@ class GatewayGauges:
         counters = {one.gateway_id: one.counters for one in self._gateways}
         if len(self._gateways) > self._told_at_most:
             figures = {"all": summed(list(figures.values()))}
-            counters = {"all": _added(list(counters.values()))}
+            counters = {"all": added(GatewayCounters, list(counters.values()))}
         return [
             *fields_as_metrics("gateway", counters, label="gateway_id"),
             *fields_as_metrics("gateway", figures, label="gateway_id"),
@@ -45,13 +45,6 @@ class GatewayGauges:
     def last_round_ms(self) -> int:
         """When the loop came round last, as far as figures tell it."""
         return max((one.figures_at_ms for one in self.figures().values()), default=0)
-
-
-def _added(counters: Sequence[GatewayCounters]) -> GatewayCounters:
-    total = GatewayCounters()
-    for field in dataclasses.fields(GatewayCounters):
-        setattr(total, field.name, sum(getattr(one, field.name) for one in counters))
-    return total
 
 
 def watching_gateways(
