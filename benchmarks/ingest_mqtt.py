@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from gateway.contract.mqtt import encoded_length
+
 _LOOPBACK = "127.0.0.1"
 _CONNACK, _PUBLISH, _PUBACK, _SUBACK = 0x20, 0x30, 0x40, 0x90
 _PUBLISH_QOS_1, _SUBSCRIBE, _DISCONNECT = 0x32, 0x82, b"\xe0\x00"
@@ -30,18 +32,9 @@ def publish_packet(topic: bytes, payload: bytes, mid: int) -> bytes:
     """A QoS 1 PUBLISH; `mid` is 1 to 65535."""
     size = len(topic) + len(payload) + 4
     return b"%c%b%c%c%b%c%c%b" % (
-        *(_PUBLISH_QOS_1, _length(size), len(topic) >> 8, len(topic) & 255),
+        *(_PUBLISH_QOS_1, encoded_length(size), len(topic) >> 8, len(topic) & 255),
         *(topic, mid >> 8, mid & 255, payload),
     )
-
-
-def _length(size: int) -> bytes:
-    encoded = bytearray()
-    while True:
-        size, low = divmod(size, 128)
-        encoded.append(low | (0x80 if size else 0))
-        if not size:
-            return bytes(encoded)
 
 
 def _text(text: str) -> bytes:
@@ -64,7 +57,7 @@ class MqttConnection:
         self._rest = b""
         flags = 0xC0 | (0x02 if clean else 0)
         body = _text("MQTT") + bytes([4, flags, 0, 0]) + _text(username) + _text(username) + _text(password)
-        self._socket.sendall(b"\x10" + _length(len(body)) + body)
+        self._socket.sendall(b"\x10" + encoded_length(len(body)) + body)
         answer = self._answer(_CONNACK)
         if answer[1] != 0:
             self._socket.close()
@@ -74,7 +67,7 @@ class MqttConnection:
     def subscribe(self, filters: Iterable[str]) -> None:
         """Subscribe at QoS 1 and wait for the broker's word."""
         body = b"\x00\x01" + b"".join(_text(name) + b"\x01" for name in filters)
-        self.send(bytes([_SUBSCRIBE]) + _length(len(body)) + body)
+        self.send(bytes([_SUBSCRIBE]) + encoded_length(len(body)) + body)
         self._socket.settimeout(_ANSWER_WITHIN_S)
         answer = self._answer(_SUBACK)
         self._socket.setblocking(False)
