@@ -3,7 +3,6 @@
 import os
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from poolwatch.clock import system_clock_ms
 from tests.integration.fault_bench import Bench, needs_mosquitto, pool_of, until
 from tests.integration.fault_postman import Postman, reading
 from tests.integration.fault_verdicts import Sent
+from tests.integration.small_disk import mounted_small
 
 pytestmark = [pytest.mark.integration, needs_mosquitto, pytest.mark.timeout(180)]
 _KIB = 1024
@@ -30,19 +30,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture
 def small_disk(bench: Bench) -> Iterator[Path]:
     """The journal's folder as a disk of its own of 4 MiB."""
-    folder = bench.folder.journal
-    folder.mkdir(parents=True)
-    mounted = os.geteuid() == 0 and (
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=False, capture_output=True
-        ).returncode
-        == 0
-    )
-    if not mounted:
-        pytest.skip("a tmpfs cannot be mounted here: needs root and mount")
-    yield folder
-    bench.close()
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted_small(bench.folder.journal, bench) as folder:
+        yield folder
 
 
 def test_a_full_disk_acknowledges_nothing_says_so_and_goes_on_when_there_is_room(

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.integration.fault_bench import Bench, came_again, needs_mosquitto, until
 from tests.integration.fault_verdicts import Sent
+from tests.integration.small_disk import mounted_small
 
 pytestmark = [pytest.mark.integration, needs_mosquitto, pytest.mark.timeout(180)]
 _KIB = 1024
@@ -27,19 +27,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture
 def small_disk(bench: Bench) -> Iterator[Path]:
     """The folder of a gateway's outbox as a disk of its own of 4 MiB."""
-    folder = bench.folder.outbox("g1").parent
-    folder.mkdir(parents=True)
-    mounted = os.geteuid() == 0 and (
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=False, capture_output=True
-        ).returncode
-        == 0
-    )
-    if not mounted:
-        pytest.skip("a tmpfs cannot be mounted here: needs root and mount")
-    yield folder
-    bench.close()
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted_small(bench.folder.outbox("g1").parent, bench) as folder:
+        yield folder
 
 
 def start_all(bench: Bench) -> None:
